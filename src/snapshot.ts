@@ -97,3 +97,102 @@ export interface EntrypointEntry {
   readonly bodyIdleMs: number;
   readonly writeIdleMs: number;
 }
+
+/** Control plane → proxy. A `listen` message carries the listening socket's handle. */
+export type ToProxy =
+  | {
+      readonly type: 'start';
+      readonly build: string;
+      readonly slot: number;
+      readonly identity: Identity | null;
+      readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'text' | 'json' };
+    }
+  | { readonly type: 'apply'; readonly part: PartName; readonly version: number; readonly value: Parts[PartName] }
+  | { readonly type: 'listen'; readonly entrypoint: string; readonly slot: number }
+  | { readonly type: 'unlisten'; readonly entrypoint: string; readonly slot: number }
+  | { readonly type: 'drain'; readonly graceMs: number };
+
+/** Proxy → control plane. */
+export type FromProxy =
+  | { readonly type: 'hello'; readonly build: string }
+  | { readonly type: 'started' }
+  | { readonly type: 'applied'; readonly part: PartName; readonly version: number }
+  | { readonly type: 'listening'; readonly entrypoint: string; readonly slot: number }
+  /** A target that left the upstreams part has no request of this proxy any more. */
+  | { readonly type: 'released'; readonly target: string }
+  /** A target refused a connection. */
+  | { readonly type: 'target_failed'; readonly target: string }
+  | { readonly type: 'log'; readonly lines: string; readonly dropped: number }
+  | ({ readonly type: 'stats' } & ProxyStats)
+  | { readonly type: 'drained' };
+
+export interface ProxyStats {
+  readonly connections: number;
+  readonly requests: number;
+  readonly inFlight: number;
+  /** Requests in flight per target id; targets with none are left out. */
+  readonly targets: Readonly<Record<string, number>>;
+}
+
+export interface Identity {
+  readonly uid: number;
+  readonly gid: number;
+  readonly name: string;
+}
+
+/**
+ * Says whether a value is a message of ours. Both ends are the same build (the first message proves it), so the parts'
+ * insides are what the other side's types say; the envelope is checked, as anything could have been sent on the channel.
+ */
+export function parseToProxy(value: unknown): ToProxy | null {
+  if (!isRecord(value)) return null;
+  switch (value['type']) {
+    case 'start':
+      return typeof value['build'] === 'string' && typeof value['slot'] === 'number' && isRecord(value['log'])
+        ? (value as ToProxy)
+        : null;
+    case 'apply':
+      return isPartName(value['part']) && typeof value['version'] === 'number' && isRecord(value['value'])
+        ? (value as ToProxy)
+        : null;
+    case 'listen':
+    case 'unlisten':
+      return typeof value['entrypoint'] === 'string' && typeof value['slot'] === 'number' ? (value as ToProxy) : null;
+    case 'drain':
+      return typeof value['graceMs'] === 'number' ? (value as ToProxy) : null;
+    default:
+      return null;
+  }
+}
+
+export function parseFromProxy(value: unknown): FromProxy | null {
+  if (!isRecord(value)) return null;
+  switch (value['type']) {
+    case 'hello':
+      return typeof value['build'] === 'string' ? (value as FromProxy) : null;
+    case 'applied':
+      return isPartName(value['part']) && typeof value['version'] === 'number' ? (value as FromProxy) : null;
+    case 'listening':
+      return typeof value['entrypoint'] === 'string' && typeof value['slot'] === 'number' ? (value as FromProxy) : null;
+    case 'released':
+    case 'target_failed':
+      return typeof value['target'] === 'string' ? (value as FromProxy) : null;
+    case 'log':
+      return typeof value['lines'] === 'string' && typeof value['dropped'] === 'number' ? (value as FromProxy) : null;
+    case 'stats':
+      return typeof value['requests'] === 'number' && isRecord(value['targets']) ? (value as FromProxy) : null;
+    case 'started':
+    case 'drained':
+      return value as FromProxy;
+    default:
+      return null;
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function isPartName(value: unknown): value is PartName {
+  return PART_NAMES.some((name) => name === value);
+}
