@@ -34,10 +34,7 @@ export interface AccessLog {
 }
 
 /** `send` takes a batch and says whether it did; what it refuses counts as dropped. */
-export function createAccessLog(
-  format: 'text' | 'json',
-  send: (lines: string, dropped: number) => boolean,
-): AccessLog {
+export function createAccessLog(format: 'text' | 'json', send: (lines: string, dropped: number) => boolean): AccessLog {
   let batch = '';
   let count = 0;
   let dropped = 0;

@@ -66,7 +66,10 @@ test('plain requests are redirected to the public port of https, target kept', (
 
 test('a name without its certificate is told why instead of being redirected', () => {
   const decision = decide([app], false, 'new.wild.example', '/');
-  assert.equal(decision.kind === 'failure' && `${decision.failure}: ${decision.reason}`, 'no_certificate: asking the CA');
+  assert.equal(
+    decision.kind === 'failure' && `${decision.failure}: ${decision.reason}`,
+    'no_certificate: asking the CA',
+  );
 });
 
 test('an armed challenge is answered before any redirect, whatever the host, and only in plain', () => {

@@ -20,5 +20,8 @@ test('written but unanswered: an idempotent method without a body, once', () => 
 });
 
 test('an answer that began is never repeated', () => {
-  assert.equal(mayRetry({ ...base, sent: true, sentAttempts: 1, answered: true, method: 'GET', hasBody: false }), false);
+  assert.equal(
+    mayRetry({ ...base, sent: true, sentAttempts: 1, answered: true, method: 'GET', hasBody: false }),
+    false,
+  );
 });

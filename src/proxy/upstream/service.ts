@@ -1,11 +1,10 @@
 /** A proxy's view of a service: which workers may be asked, how busy each is with our requests, and which one is next. */
 import type { Address, ServiceEntry } from '../../snapshot.ts';
-import type { UpstreamConnection } from './connection.ts';
+import type { Origin, UpstreamConnection } from './connection.ts';
 
-export class Target {
+export class Target implements Origin {
   readonly id: string;
   readonly address: Address;
-  /** Most recently used last: the one least likely to have been closed by the worker is taken first. */
   readonly idle: UpstreamConnection[] = [];
   inFlight = 0;
   /** Left the upstreams part: finishes what it has, gets nothing new. */

@@ -1,0 +1,23 @@
+/** What every client connection of a process works with: the current parts, made ready for use, and the counters. */
+import type { AccessLog } from './access_log.ts';
+import type { ExchangeContext } from './exchange.ts';
+import type { Router } from './router.ts';
+import type { Service } from './upstream/service.ts';
+import type { EntrypointEntry } from '../snapshot.ts';
+
+export interface Front extends ExchangeContext {
+  readonly router: Router;
+  readonly services: ReadonlyMap<string, Service>;
+  /** null: no access log is wanted. */
+  readonly accessLog: AccessLog | null;
+  readonly draining: boolean;
+  nextRequestId(): string;
+  requests: number;
+  inFlight: number;
+}
+
+/** One entrypoint, its limits always the current ones. */
+export interface Entry {
+  readonly name: string;
+  limits: EntrypointEntry;
+}

@@ -1,0 +1,137 @@
+/** A worker's response head, parsed as strictly as a client's: a broken worker costs its own client, nobody else. */
+import { FIELD_VALUE } from './chars.ts';
+import { FieldScanner, FieldTable, ForwardedLines, parseConnection, parseContentLength } from './fields.ts';
+
+type FieldKind = 'content_length' | 'transfer_encoding' | 'connection' | 'drop';
+
+/** RFC 9110 section 7.6.1. */
+const FIELDS = new FieldTable<FieldKind>({
+  'content-length': 'content_length',
+  'transfer-encoding': 'transfer_encoding',
+  connection: 'connection',
+  'keep-alive': 'drop',
+  'proxy-connection': 'drop',
+  te: 'drop',
+  trailer: 'drop',
+  upgrade: 'drop',
+});
+
+const fields = new FieldScanner();
+const lines = new ForwardedLines();
+
+export class ResponseHead {
+  status = 0;
+  reason = '';
+  minor: 0 | 1 = 1;
+  /** close: the body ends with the connection. */
+  bodyKind: 'none' | 'length' | 'chunked' | 'close' = 'none';
+  contentLength = 0;
+  keepAlive = true;
+  #forwarded = '';
+
+  /** `out` and the field lines that are passed on, without the framing; of a response without a body, its length too. */
+  appendForwarded(out: string): string {
+    return out + this.#forwarded;
+  }
+
+  setForwarded(text: string): void {
+    this.#forwarded = text;
+  }
+}
+
+/** Parses a whole head, its empty line included, into `head`. Returns 0, or what is wrong with it. */
+export function parseResponseHead(source: string, head: ResponseHead, requestMethod: string): 0 | string {
+  const lineEnd = source.indexOf('\r\n');
+  const minor = source.charCodeAt(7) - 0x30;
+  const status = parseStatus(source);
+  if (!source.startsWith('HTTP/1.') || (minor !== 0 && minor !== 1) || status < 100 || lineEnd < 12) {
+    return 'the status line is invalid';
+  }
+  // RFC 9112 section 4: the space before an absent reason is often forgotten.
+  if (lineEnd > 12 && source.charCodeAt(12) !== 0x20) return 'the status line is invalid';
+  for (let i = 13; i < lineEnd; i++) {
+    if (FIELD_VALUE[source.charCodeAt(i)] !== 1) return 'the status line is invalid';
+  }
+  if (status === 101) return 'it switches protocols unasked';
+  head.status = status;
+  head.reason = source.slice(13, lineEnd);
+  head.minor = minor;
+  return parseFields(source, lineEnd + 2, head, requestMethod);
+}
+
+/** -1 unless three digits within 100–599, between a space and a space or the line's end. */
+function parseStatus(source: string): number {
+  if (source.charCodeAt(8) !== 0x20) return -1;
+  let status = 0;
+  for (let i = 9; i < 12; i++) {
+    const digit = source.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return -1;
+    status = status * 10 + digit;
+  }
+  return status <= 599 ? status : -1;
+}
+
+function parseFields(source: string, at: number, head: ResponseHead, requestMethod: string): 0 | string {
+  let lengths = 0;
+  let codings = 0;
+  let connection: string | null = null;
+  fields.start(source, at);
+  lines.clear();
+  while (fields.next()) {
+    switch (FIELDS.find(source, fields.nameStart, fields.nameEnd)) {
+      case undefined:
+        lines.add(fields);
+        break;
+      case 'content_length':
+        head.contentLength = parseContentLength(fields.value);
+        if (++lengths > 1 || head.contentLength < 0) return 'Content-Length is invalid';
+        break;
+      case 'transfer_encoding':
+        if (++codings > 1 || head.minor === 0 || fields.value.toLowerCase() !== 'chunked') {
+          return 'Transfer-Encoding is invalid';
+        }
+        break;
+      case 'connection':
+        connection = connection === null ? fields.value : `${connection},${fields.value}`;
+        break;
+      case 'drop':
+        break;
+    }
+  }
+  if (fields.problem !== '') return fields.problem;
+  if (lengths > 0 && codings > 0) return 'there are both Content-Length and Transfer-Encoding';
+  let forwarded = lines.finish(source);
+
+  head.keepAlive = head.minor === 1;
+  if (connection !== null) {
+    const options = parseConnection(connection);
+    if (options === null) return 'Connection is invalid';
+    head.keepAlive = !options.close && (head.minor === 1 || options.keepAlive);
+    if (options.nominated.length > 0) forwarded = withoutNominated(source, at, new Set(options.nominated));
+  }
+
+  const { status } = head;
+  if (status < 200 || status === 204) {
+    head.bodyKind = 'none';
+  } else if (requestMethod === 'HEAD' || status === 304) {
+    // RFC 9110 section 8.6: here a length says what a GET would have had.
+    head.bodyKind = 'none';
+    if (lengths > 0) forwarded += `Content-Length: ${head.contentLength}\r\n`;
+  } else if (codings > 0) {
+    head.bodyKind = 'chunked';
+  } else {
+    head.bodyKind = lengths > 0 ? 'length' : 'close';
+  }
+  head.setForwarded(forwarded);
+  return 0;
+}
+
+function withoutNominated(source: string, at: number, nominated: ReadonlySet<string>): string {
+  fields.start(source, at);
+  lines.clear();
+  while (fields.next()) {
+    const known = FIELDS.find(source, fields.nameStart, fields.nameEnd) !== undefined;
+    if (!known && !nominated.has(fields.name.toLowerCase())) lines.add(fields);
+  }
+  return lines.finish(source);
+}

@@ -1,0 +1,246 @@
+/**
+ * A proxy process: it moves bytes and knows only the parts it was given. This file is its composition root: messages
+ * from the control plane in, entrypoints and services out.
+ */
+import { randomBytes } from 'node:crypto';
+import { createAccessLog } from './access_log.ts';
+import { createClock } from './clock.ts';
+import { createEntrypoint } from './entrypoint.ts';
+import type { Entrypoint } from './entrypoint.ts';
+import type { Front } from './front.ts';
+import { createRouter } from './router.ts';
+import type { Router } from './router.ts';
+import { createCertificateIndex } from './tls.ts';
+import { Service, Target } from './upstream/service.ts';
+import { createLogger } from '../log.ts';
+import type { Logger } from '../log.ts';
+import { parseToProxy } from '../snapshot.ts';
+import type { FromProxy, PartName, Parts, ToProxy } from '../snapshot.ts';
+import { VERSION } from '../version.ts';
+
+/** IPC messages waiting for the control plane; beyond that, log lines are dropped rather than kept. */
+const MAX_UNSENT = 64;
+const STATS_INTERVAL_MS = 1_000;
+/** How often a draining process looks whether it is done. */
+const DRAIN_POLL_MS = 20;
+
+type StartMessage = Extract<ToProxy, { type: 'start' }>;
+
+export function runProxy(): void {
+  let unsent = 0;
+  /** Only log lines may be refused; the control plane waits for everything else. */
+  const send = (message: FromProxy): boolean => {
+    if (!process.connected || (message.type === 'log' && unsent >= MAX_UNSENT)) return false;
+    unsent++;
+    process.send?.(message, undefined, undefined, () => unsent--);
+    return true;
+  };
+  let data: DataPlane | null = null;
+
+  process.on('message', (value: unknown, handle: unknown) => {
+    const message = parseToProxy(value);
+    if (message === null) return;
+    if (message.type === 'start') {
+      if (message.build !== VERSION) {
+        process.stderr.write(`proxy: this process is ${VERSION}, its control plane ${message.build}\n`);
+        process.exit(1);
+      }
+      dropPrivileges(message);
+      data = createDataPlane(message, send);
+      send({ type: 'started' });
+    } else {
+      data?.receive(message, handle);
+    }
+  });
+  // Without its control plane a proxy must not go on: the next one could not take the ports.
+  process.on('disconnect', () => process.exit(0));
+  // The control plane decides when proxies stop; a terminal's Ctrl-C goes to it alone.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+  send({ type: 'hello', build: VERSION });
+}
+
+/** All code is loaded by now: after this a 0700 checkout cannot be read any more. */
+function dropPrivileges({ identity }: StartMessage): void {
+  if (identity === null) return;
+  // @types/node does not know it.
+  const initgroups: unknown = Reflect.get(process, 'initgroups');
+  if (typeof initgroups !== 'function' || process.setgid === undefined || process.setuid === undefined) return;
+  initgroups.call(process, identity.uid, identity.gid);
+  process.setgid(identity.gid);
+  process.setuid(identity.uid);
+  if (process.getuid?.() !== identity.uid) throw new Error('dropping privileges had no effect');
+}
+
+interface DataPlane {
+  receive(message: Exclude<ToProxy, StartMessage>, handle: unknown): void;
+}
+
+function createDataPlane(start: StartMessage, send: (message: FromProxy) => boolean): DataPlane {
+  const log: Logger = createLogger(
+    { ...start.log, write: (line) => void send({ type: 'log', lines: line, dropped: 0 }) },
+    { proxy: start.slot },
+  );
+  const accessLog = createAccessLog(start.log.format, (lines, dropped) => send({ type: 'log', lines, dropped }));
+  const clock = createClock();
+  const parts: { -readonly [Name in PartName]: Parts[Name] } = {
+    sites: { sites: [] },
+    certificates: { certificates: [], pending: {} },
+    challenges: { http01: {} },
+    upstreams: { services: [] },
+    ticket_keys: { key: randomBytes(48).toString('base64') },
+    limits: { entrypoints: [], accessLog: false },
+  };
+  const entrypoints = new Map<string, Entrypoint>();
+  let certificates = createCertificateIndex(parts.certificates);
+  let ticketKey = Buffer.from(parts.ticket_keys.key, 'base64');
+  let router: Router = createRouter(parts.sites, parts.challenges, parts.certificates.pending);
+  let services = new Map<string, Service>();
+  let targets = new Map<string, Target>();
+  const leaving = new Map<string, Target>();
+  let draining = false;
+
+  // Unique without coordination: random per process, counted within.
+  const requestIdPrefix = randomBytes(6).toString('hex');
+  let requestCount = 0;
+
+  const front: Front = {
+    get router() {
+      return router;
+    },
+    get services() {
+      return services;
+    },
+    get accessLog() {
+      return parts.limits.accessLog ? accessLog : null;
+    },
+    get draining() {
+      return draining;
+    },
+    clock,
+    requests: 0,
+    inFlight: 0,
+    nextRequestId: () => requestIdPrefix + (requestCount++).toString(16).padStart(8, '0'),
+    released: (target) => {
+      leaving.delete(target.id);
+      send({ type: 'released', target: target.id });
+    },
+    targetFailed: (target) => void send({ type: 'target_failed', target: target.id }),
+  };
+
+  const applyUpstreams = ({ services: entries }: Parts['upstreams']): void => {
+    const nextServices = new Map<string, Service>();
+    const nextTargets = new Map<string, Target>();
+    for (const entry of entries) {
+      const list = entry.targets.map(({ id, address }) => {
+        const target = targets.get(id) ?? new Target(id, address);
+        nextTargets.set(id, target);
+        return target;
+      });
+      const service = services.get(entry.name);
+      if (service === undefined) {
+        nextServices.set(entry.name, new Service(entry, list));
+      } else {
+        service.entry = entry;
+        service.targets = list;
+        nextServices.set(entry.name, service);
+      }
+    }
+    const gone = [...targets.values()].filter((target) => !nextTargets.has(target.id));
+    services = nextServices;
+    targets = nextTargets;
+    for (const target of gone) {
+      target.removed = true;
+      target.closeIdle();
+      if (target.inFlight === 0) front.released(target);
+      else leaving.set(target.id, target);
+    }
+  };
+
+  const applyLimits = (limits: Parts['limits']): void => {
+    for (const entry of limits.entrypoints) {
+      const known = entrypoints.get(entry.name);
+      if (known !== undefined && known.entry.limits.tls === entry.tls) {
+        known.entry.limits = entry;
+      } else {
+        known?.unlisten();
+        const options = { limits: entry, front, certificates: () => certificates, ticketKey: () => ticketKey, log };
+        entrypoints.set(entry.name, createEntrypoint(options));
+      }
+    }
+    for (const [name, entrypoint] of entrypoints) {
+      if (limits.entrypoints.some((entry) => entry.name === name)) continue;
+      entrypoint.unlisten();
+      entrypoint.drain();
+      entrypoints.delete(name);
+    }
+  };
+
+  const apply = (message: Extract<ToProxy, { type: 'apply' }>): void => {
+    const { part } = message;
+    // The build is the same on both sides, so a part's name says its type.
+    Object.assign(parts, { [part]: message.value });
+    if (part === 'limits') applyLimits(parts.limits);
+    else if (part === 'upstreams') applyUpstreams(parts.upstreams);
+    else if (part === 'ticket_keys') {
+      ticketKey = Buffer.from(parts.ticket_keys.key, 'base64');
+      for (const entrypoint of entrypoints.values()) entrypoint.setTicketKeys(ticketKey);
+    } else {
+      if (part === 'certificates') {
+        certificates = createCertificateIndex(parts.certificates, certificates);
+        for (const entrypoint of entrypoints.values()) entrypoint.certificatesChanged();
+      }
+      router = createRouter(parts.sites, parts.challenges, parts.certificates.pending);
+    }
+    send({ type: 'applied', part, version: message.version });
+  };
+
+  const drain = (graceMs: number): void => {
+    draining = true;
+    const deadline = clock.now() + graceMs;
+    for (const entrypoint of entrypoints.values()) {
+      entrypoint.unlisten();
+      entrypoint.drain();
+    }
+    const poll = setInterval(() => {
+      const open = [...entrypoints.values()].reduce((sum, entrypoint) => sum + entrypoint.connections, 0);
+      if (open > 0 && clock.now() < deadline) return;
+      clearInterval(poll);
+      for (const entrypoint of entrypoints.values()) entrypoint.destroy();
+      accessLog.flush();
+      if (!send({ type: 'drained' })) process.exit(0);
+    }, DRAIN_POLL_MS);
+  };
+
+  setInterval(() => {
+    const busy: Record<string, number> = {};
+    for (const target of [...targets.values(), ...leaving.values()]) {
+      if (target.inFlight > 0) busy[target.id] = target.inFlight;
+    }
+    const connections = [...entrypoints.values()].reduce((sum, entrypoint) => sum + entrypoint.connections, 0);
+    send({ type: 'stats', connections, requests: front.requests, inFlight: front.inFlight, targets: busy });
+  }, STATS_INTERVAL_MS).unref();
+
+  return {
+    receive: (message, handle) => {
+      switch (message.type) {
+        case 'apply':
+          return apply(message);
+        case 'listen': {
+          const { entrypoint, slot } = message;
+          entrypoints
+            .get(entrypoint)
+            ?.listen(slot, handle)
+            .then(
+              () => send({ type: 'listening', entrypoint, slot }),
+              () => {},
+            );
+          return;
+        }
+        case 'unlisten':
+          return entrypoints.get(message.entrypoint)?.unlisten(message.slot);
+        case 'drain':
+          return drain(message.graceMs);
+      }
+    },
+  };
+}

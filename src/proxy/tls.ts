@@ -1,0 +1,146 @@
+/** TLS termination: the right certificate by name, nobody else's when there is none, tickets any proxy can open. */
+import net from 'node:net';
+import tls from 'node:tls';
+import type { CertificateEntry, CertificatesPart } from '../snapshot.ts';
+
+/** Mozilla's intermediate guideline 6.0: no CBC, no DHE, the client's preference decides. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':');
+const CURVES = 'X25519MLKEM768:X25519:prime256v1:secp384r1';
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Tickets must open in every proxy of ours, so all name the same context. */
+const SESSION_ID_CONTEXT = 'proxy';
+
+const PROTOCOL = {
+  minVersion: 'TLSv1.2',
+  ciphers: CIPHERS,
+  ecdhCurve: CURVES,
+  honorCipherOrder: false,
+} as const;
+
+export interface CertificateIndex {
+  lookup(name: string): tls.SecureContext | undefined;
+  /** The certificate itself, for a base context. */
+  entry(name: string): CertificateEntry | undefined;
+}
+
+/** Contexts by name; those of certificates that are in `previous` unchanged are taken over. */
+export function createCertificateIndex(part: CertificatesPart, previous?: CertificateCache): CertificateCache {
+  const contexts = new Map<string, tls.SecureContext>();
+  const names = new Map<string, CertificateEntry>();
+  for (const entry of part.certificates) {
+    const context =
+      previous?.contexts.get(entry.id) ??
+      tls.createSecureContext({
+        ...PROTOCOL,
+        cert: entry.certificate,
+        key: entry.key,
+        sessionIdContext: SESSION_ID_CONTEXT,
+      });
+    contexts.set(entry.id, context);
+    for (const name of entry.names) if (!names.has(name)) names.set(name, entry);
+  }
+  const entry = (name: string): CertificateEntry | undefined => {
+    const exact = names.get(name);
+    if (exact !== undefined) return exact;
+    const dot = name.indexOf('.');
+    return dot > 0 ? names.get(`*${name.slice(dot)}`) : undefined;
+  };
+  const lookup = (name: string): tls.SecureContext | undefined => {
+    const found = entry(name);
+    return found === undefined ? undefined : contexts.get(found.id);
+  };
+  return { contexts, entry, lookup };
+}
+
+export interface CertificateCache extends CertificateIndex {
+  readonly contexts: ReadonlyMap<string, tls.SecureContext>;
+}
+
+export interface TlsTerminator {
+  /** Takes a fresh connection; `onSecure` gets it once the handshake is done. */
+  accept(raw: net.Socket): void;
+  setTicketKeys(key: Buffer): void;
+  /** Connections without SNI are answered by local address: those contexts are made anew. */
+  certificatesChanged(): void;
+}
+
+export interface TlsTerminatorOptions {
+  readonly certificates: () => CertificateIndex;
+  readonly ticketKey: Buffer;
+  readonly onSecure: (socket: tls.TLSSocket) => void;
+  readonly onError: (error: Error, remote: string | undefined) => void;
+}
+
+export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminator {
+  let ticketKey = options.ticketKey;
+  // The base context answers when the client names nobody; one server per base certificate, and one without any.
+  const byAddress = new Map<string, tls.Server>();
+  let nameless: tls.Server | null = null;
+
+  const createServer = (base: CertificateEntry | undefined): tls.Server => {
+    const server = tls.createServer({
+      ...PROTOCOL,
+      ...(base === undefined ? {} : { cert: base.certificate, key: base.key }),
+      ticketKeys: ticketKey,
+      sessionIdContext: SESSION_ID_CONTEXT,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      ALPNProtocols: ['http/1.1'],
+      SNICallback: (name, done) => {
+        const context = options.certificates().lookup(name.toLowerCase());
+        // With a context of null the base certificate would be served: somebody else's.
+        if (context === undefined) done(new UnknownNameError());
+        else done(null, context);
+      },
+    });
+    server.on('secureConnection', (socket) => {
+      socket.disableRenegotiation();
+      options.onSecure(socket);
+    });
+    server.on('tlsClientError', (error, socket) => {
+      options.onError(error, socket.remoteAddress);
+      socket.destroy();
+    });
+    return server;
+  };
+
+  const serverFor = (raw: net.Socket): tls.Server => {
+    const address = plainAddress(raw.localAddress ?? '');
+    const base = options.certificates().entry(address);
+    if (base === undefined) return (nameless ??= createServer(undefined));
+    let server = byAddress.get(address);
+    if (server === undefined) byAddress.set(address, (server = createServer(base)));
+    return server;
+  };
+
+  return {
+    accept: (raw) => serverFor(raw).emit('connection', raw),
+    setTicketKeys: (key) => {
+      ticketKey = key;
+      nameless?.setTicketKeys(key);
+      for (const server of byAddress.values()) server.setTicketKeys(key);
+    },
+    certificatesChanged: () => byAddress.clear(),
+  };
+}
+
+class UnknownNameError extends Error {
+  readonly code = 'UNKNOWN_SERVER_NAME';
+  constructor() {
+    super('no certificate for this server name');
+  }
+}
+
+/** IPv4 addresses of a dual-stack socket come as `::ffff:10.0.0.1`. */
+export function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && net.isIPv4(address.slice(7)) ? address.slice(7) : address;
+}

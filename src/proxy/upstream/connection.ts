@@ -1,0 +1,263 @@
+/**
+ * One connection to a worker: at most one request on it at a time, its responses read strictly. It never decides
+ * anything about the request; its exchange does.
+ */
+import net from 'node:net';
+import { ChunkedDecoder, DECODED_DATA, DECODED_END, DECODED_ERROR } from '../http1/chunked.ts';
+import { findHeadEnd } from '../http1/head_end.ts';
+import { parseResponseHead, ResponseHead } from '../http1/response_head.ts';
+import type { Clock, Swept } from '../clock.ts';
+import type { Failure } from '../failure.ts';
+import type { Address } from '../../snapshot.ts';
+
+/** nginx's default is 4–8 KiB, HAProxy's 16 KiB; cookies and CSP headers of real applications need more than the first. */
+const MAX_RESPONSE_HEAD = 64 * 1024;
+
+/** Where connections lead, and come back to when nothing is left to do on them. */
+export interface Origin {
+  readonly address: Address;
+  /** Most recently used last: the one least likely to have been closed by the worker is taken first. */
+  readonly idle: UpstreamConnection[];
+  /** No connection comes back any more. */
+  readonly removed: boolean;
+}
+
+/** What an exchange hears from its connection. After `onFailure` or `onEnd` the connection is no longer its own. */
+export interface UpstreamListener {
+  readonly method: string;
+  onConnected(): void;
+  onHead(head: ResponseHead): void;
+  onData(chunk: Buffer): void;
+  /** The response is complete. */
+  onEnd(): void;
+  /** All that was read at once has been handed over: a good moment to write it out. */
+  onBatchEnd(): void;
+  /** More may be written. */
+  onDrain(): void;
+  onFailure(failure: Failure, error?: Error): void;
+}
+
+type State = 'connecting' | 'idle' | 'head' | 'body' | 'closed';
+
+export class UpstreamConnection implements Swept {
+  readonly #origin: Origin;
+  readonly socket: net.Socket;
+  /** Requests sent on it before the present one. */
+  served = 0;
+  idleSince = 0;
+  #state: State = 'connecting';
+  #listener: UpstreamListener | null;
+  #pending: Buffer | null = null;
+  readonly #head = new ResponseHead();
+  #decoder: ChunkedDecoder | null = null;
+  #remaining = 0;
+  #reusable = true;
+  #requestComplete = false;
+  /** Time by the sweep's clock at which waiting ends; 0: none. */
+  #deadline = 0;
+  readonly #clock: Clock;
+  readonly #responseTimeoutMs: number;
+
+  constructor(
+    origin: Origin,
+    listener: UpstreamListener,
+    clock: Clock,
+    timeouts: { readonly connectTimeoutMs: number; readonly responseTimeoutMs: number },
+  ) {
+    this.#origin = origin;
+    this.#listener = listener;
+    this.#clock = clock;
+    this.#responseTimeoutMs = timeouts.responseTimeoutMs;
+    this.#deadline = clock.now() + timeouts.connectTimeoutMs;
+    const { address } = origin;
+    this.socket =
+      'path' in address
+        ? net.connect({ path: address.path })
+        : net.connect({ host: address.host, port: address.port, noDelay: true, autoSelectFamily: false });
+    this.socket
+      .on('connect', () => this.#onConnect())
+      .on('data', (chunk: Buffer) => this.#onData(chunk))
+      .on('drain', () => this.#listener?.onDrain())
+      .on('end', () => this.#onEnd())
+      .on('error', (error) => this.#fail(this.#lossOf(), error))
+      .on('close', () => this.#fail(this.#lossOf()));
+    clock.add(this);
+  }
+
+  /** Takes an idle connection into use. */
+  attach(listener: UpstreamListener): void {
+    this.#listener = listener;
+    this.#expectResponse();
+  }
+
+  /** The whole request has been written: from now on the worker owes an answer, and the connection may be reused after it. */
+  requestWritten(): void {
+    this.#requestComplete = true;
+    if (this.#state === 'head') this.#deadline = this.#clock.now() + this.#responseTimeoutMs;
+  }
+
+  destroy(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#listener = null;
+    this.#clock.delete(this);
+    this.socket.destroy();
+  }
+
+  sweep(now: number): void {
+    if (this.#deadline === 0 || now < this.#deadline) return;
+    this.#fail(this.#state === 'connecting' ? 'connect_timeout' : 'upstream_timeout');
+  }
+
+  #onConnect(): void {
+    if (this.#state !== 'connecting') return;
+    this.#expectResponse();
+    this.#listener?.onConnected();
+  }
+
+  #expectResponse(): void {
+    this.#state = 'head';
+    this.#reusable = true;
+    this.#requestComplete = false;
+    // Until the request is written whole, the client's clock rules.
+    this.#deadline = 0;
+  }
+
+  #onData(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#state === 'head') {
+        const data: Buffer = this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk.subarray(at)]);
+        if (this.#pending !== null) {
+          chunk = data;
+          at = 0;
+          this.#pending = null;
+        }
+        const end = findHeadEnd(data, at);
+        if (end < 0) {
+          if (end !== -1 || data.length - at > MAX_RESPONSE_HEAD) return this.#fail('upstream_invalid');
+          this.#pending = at === 0 ? data : data.subarray(at);
+          return;
+        }
+        const problem = parseResponseHead(
+          data.toString('latin1', at, end),
+          this.#head,
+          this.#listener?.method ?? 'GET',
+        );
+        if (problem !== 0) return this.#fail('upstream_invalid', new Error(problem));
+        at = end;
+        // RFC 9110 section 15.2: interim responses precede the final one; ours to the client is our own.
+        if (this.#head.status < 200) continue;
+        this.#startBody();
+      } else if (this.#state === 'body') {
+        at = this.#readBody(chunk, at);
+        if (at < 0) return;
+      } else {
+        // Bytes nobody asked for: whatever they are, they must not meet the next request (response queue poisoning).
+        return this.#discardExcess();
+      }
+    }
+    this.#listener?.onBatchEnd();
+  }
+
+  #startBody(): void {
+    const head = this.#head;
+    this.#deadline = 0;
+    this.#reusable = head.keepAlive;
+    this.#state = 'body';
+    this.#listener?.onHead(head);
+    if (head.bodyKind === 'chunked') {
+      this.#decoder = new ChunkedDecoder();
+    } else if (head.bodyKind === 'length') {
+      this.#remaining = head.contentLength;
+      if (this.#remaining === 0) this.#finish();
+    } else if (head.bodyKind === 'none') {
+      this.#finish();
+    } else {
+      this.#reusable = false;
+    }
+  }
+
+  /** Hands over what belongs to the body; returns where it stopped, or -1 when the connection is over. */
+  #readBody(chunk: Buffer, at: number): number {
+    const { bodyKind } = this.#head;
+    if (bodyKind === 'length') {
+      const end = Math.min(chunk.length, at + this.#remaining);
+      this.#remaining -= end - at;
+      this.#listener?.onData(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
+      if (this.#remaining === 0) this.#finish();
+      return end;
+    }
+    if (bodyKind === 'chunked' && this.#decoder !== null) {
+      const decoder = this.#decoder;
+      for (;;) {
+        const code = decoder.next(chunk, at);
+        at = decoder.position;
+        if (code === DECODED_DATA) {
+          this.#listener?.onData(chunk.subarray(decoder.dataStart, decoder.dataEnd));
+        } else if (code === DECODED_END) {
+          this.#finish();
+          return at;
+        } else if (code === DECODED_ERROR) {
+          this.#fail('upstream_cut', new Error('invalid chunked encoding'));
+          return -1;
+        } else {
+          return chunk.length;
+        }
+        if (this.#state !== 'body') return -1;
+      }
+    }
+    this.#listener?.onData(at === 0 ? chunk : chunk.subarray(at));
+    return chunk.length;
+  }
+
+  /** The response is complete: the connection goes back to its target, or is closed. */
+  #finish(): void {
+    const listener = this.#listener;
+    this.#listener = null;
+    this.#decoder = null;
+    if (this.#reusable && this.#requestComplete && !this.#origin.removed) {
+      this.#state = 'idle';
+      this.#deadline = 0;
+      this.idleSince = this.#clock.now();
+      this.served++;
+      this.socket.resume();
+      this.#origin.idle.push(this);
+    } else {
+      this.destroy();
+    }
+    listener?.onEnd();
+  }
+
+  #discardExcess(): void {
+    const index = this.#origin.idle.lastIndexOf(this);
+    if (index >= 0) this.#origin.idle.splice(index, 1);
+    this.destroy();
+  }
+
+  #onEnd(): void {
+    // RFC 9112 section 6.3 (8): without a length, the end of the connection is the end of the body.
+    if (this.#state === 'body' && this.#head.bodyKind === 'close') {
+      const listener = this.#listener;
+      this.#finish();
+      listener?.onBatchEnd();
+    } else {
+      this.#fail(this.#lossOf());
+    }
+  }
+
+  #lossOf(): Failure {
+    if (this.#state === 'connecting') return 'connect_failed';
+    return this.#state === 'body' ? 'upstream_cut' : 'upstream_closed';
+  }
+
+  #fail(failure: Failure, error?: Error): void {
+    if (this.#state === 'closed') return;
+    if (this.#state === 'idle') return this.#discardExcess();
+    const listener = this.#listener;
+    // Half a head is not nothing: the worker began to answer, so nobody else may be asked.
+    const begun = this.#pending !== null && failure === 'upstream_closed';
+    this.destroy();
+    listener?.onFailure(begun ? 'upstream_invalid' : failure, error);
+  }
+}
