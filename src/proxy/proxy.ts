@@ -132,7 +132,9 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
     const nextTargets = new Map<string, Target>();
     for (const entry of entries) {
       const list = entry.targets.map(({ id, address }) => {
-        const target = targets.get(id) ?? new Target(id, address);
+        const target = targets.get(id) ?? leaving.get(id) ?? new Target(id, address);
+        target.removed = false;
+        leaving.delete(id);
         nextTargets.set(id, target);
         return target;
       });

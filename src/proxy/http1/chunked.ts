@@ -28,7 +28,9 @@ const BACKSLASH = 0x5c;
 type State =
   | 'size'
   | 'extension'
+  | 'extension_name'
   | 'extension_value'
+  | 'extension_token'
   | 'extension_end'
   | 'quoted'
   | 'quoted_pair'
@@ -86,15 +88,17 @@ export class ChunkedDecoder {
         return this.#readSize(byte);
       case 'extension':
         // RFC 9112 section 7.1.1, without the bad whitespace it lets recipients take.
-        if (byte === CR) return 'size_lf';
+        return isToken(byte) ? this.#extension('extension_name') : 'failed';
+      case 'extension_name':
         if (byte === EQUALS) return this.#extension('extension_value');
-        return isToken(byte) || byte === SEMICOLON ? this.#extension('extension') : 'failed';
+        return isToken(byte) ? this.#extension('extension_name') : this.#endExtension(byte);
       case 'extension_value':
         if (byte === QUOTE) return this.#extension('quoted');
-        return isToken(byte) ? this.#extension('extension') : 'failed';
+        return isToken(byte) ? this.#extension('extension_token') : 'failed';
+      case 'extension_token':
+        return isToken(byte) ? this.#extension('extension_token') : this.#endExtension(byte);
       case 'extension_end':
-        if (byte === CR) return 'size_lf';
-        return byte === SEMICOLON ? this.#extension('extension') : 'failed';
+        return this.#endExtension(byte);
       case 'quoted':
         if (byte === QUOTE) return this.#extension('extension_end');
         if (byte === BACKSLASH) return this.#extension('quoted_pair');
@@ -138,6 +142,11 @@ export class ChunkedDecoder {
       return Number.isSafeInteger(this.#size) ? 'size' : 'failed';
     }
     if (this.#digits === 0) return 'failed';
+    if (byte === CR) return 'size_lf';
+    return byte === SEMICOLON ? this.#extension('extension') : 'failed';
+  }
+
+  #endExtension(byte: number): State {
     if (byte === CR) return 'size_lf';
     return byte === SEMICOLON ? this.#extension('extension') : 'failed';
   }
