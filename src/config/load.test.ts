@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { findConfigFile, formatProblem, loadConfig } from './load.ts';
+import type { Config } from './config.ts';
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-config-'));
+after(() => rmSync(folder, { recursive: true }));
+mkdirSync(path.join(folder, 'app'));
+writeFileSync(path.join(folder, 'secret'), 'hunter2\n');
+
+const REST = 'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: node app.mjs } }\n';
+const ENV = { SECRET: 'hunter2', PORT: '8443', COUNT: '3' };
+
+function load(text: string): ReturnType<typeof loadConfig> {
+  const file = path.join(folder, 'proxy.yaml');
+  writeFileSync(file, text);
+  return loadConfig({ file, env: ENV });
+}
+
+/** `line:column path: message` of each problem. */
+function problems(text: string): string[] {
+  const loaded = load(text);
+  if (loaded.ok) return [];
+  return loaded.problems.map((problem) => formatProblem(problem).replace(/^.*proxy\.yaml:/, ''));
+}
+
+function config(text: string): Config {
+  const loaded = load(text);
+  assert.ok(loaded.ok, loaded.ok ? '' : loaded.problems.map(formatProblem).join('\n'));
+  return loaded.config;
+}
+
+const WRONG: readonly (readonly [mistake: string, file: string, expected: readonly string[]])[] = [
+  ['an unknown key', `entrypoint: {}\n${REST}`, ['1:1 entrypoint: is not a known key; did you mean "entrypoints"?']],
+  [
+    "another tool's key",
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    replicas: 3\n',
+    ['5:5 services.web.replicas: is not a known key; did you mean "workers"?'],
+  ],
+  [
+    'a key nested in a section',
+    `shutdown: { graceperiod: 3s }\n${REST}`,
+    ['1:13 shutdown.graceperiod: is not a known key; did you mean "grace_period"?'],
+  ],
+  [
+    'a key of a later version',
+    'sites:\n  - hosts: [localhost]\n    service: web\n    hsts: { max_age: 0 }\nservices: { web: { command: a } }\n',
+    ['4:5 sites[0].hsts: is not supported by this version'],
+  ],
+  [
+    'a dangling service',
+    'sites: [{ hosts: [localhost], service: wbe }]\nservices: { web: { command: a } }\n',
+    ['1:40 sites[0].service: there is no such service; it is "wbe"; did you mean "web"?'],
+  ],
+  [
+    'a bad duration',
+    `shutdown:\n  grace_period: 25 seconds\n${REST}`,
+    ['2:17 shutdown.grace_period: is not a duration such as 250ms, 10s, 5m or 24h; it is "25 seconds"'],
+  ],
+  [
+    'a bad size',
+    'sites: [{ hosts: [localhost], service: web, max_body_size: 10mb }]\nservices: { web: { command: a } }\n',
+    ['1:60 sites[0].max_body_size: is not a size such as 64KiB, 10MiB or 1048576; it is "10mb"'],
+  ],
+  ['a wrong type', `proxy_processes: many\n${REST}`, ['1:18 proxy_processes: must be auto or a number; it is "many"']],
+  ['a list for a mapping', `admin: []\n${REST}`, ['1:8 admin: must be a mapping of keys']],
+  [
+    'a word outside a choice',
+    `logging: { level: loud }\n${REST}`,
+    ['1:19 logging.level: must be one of debug, info, warn, error; it is "loud"'],
+  ],
+  [
+    'two hosts alike',
+    'sites:\n  - { hosts: [a.localhost], service: web }\n  - { hosts: [A.localhost], service: web }\nservices: { web: { command: a } }\n',
+    ['3:15 sites[1].hosts[0]: belongs to another site or is named twice; it is "A.localhost"'],
+  ],
+  [
+    'no agreement to the terms',
+    'acme: { email: a@b.example }\nsites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
+    ["1:7 acme: the CA's terms of service must be agreed to; add the line: agree_tos: true"],
+  ],
+  [
+    'no account at a CA',
+    'sites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
+    [
+      '1:1 acme: a.example needs a certificate from a CA; add the line: acme: { email: you@example.com, agree_tos: true }',
+    ],
+  ],
+  [
+    'a wildcard without dns-01',
+    'acme: { agree_tos: true }\nsites: [{ hosts: ["*.a.example"], service: web }]\nservices: { web: { command: a } }\n',
+    [
+      '2:19 sites[0].hosts[0]: a wildcard needs dns-01, which this version lacks: use tls: internal or certificate files',
+    ],
+  ],
+  [
+    'a command for a shell',
+    'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: "a | b" } }\n',
+    [
+      '2:29 services.web.command: has "|", which only a shell understands; write a list such as [sh, -c, "…"]; it is "a | b"',
+    ],
+  ],
+  [
+    'an unknown placeholder',
+    'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: "a {sock}" } }\n',
+    ['2:29 services.web.command: has the unknown placeholder {sock}; known are {port}, {socket} and {slot}'],
+  ],
+  [
+    'a service that is nothing',
+    'sites: [{ hosts: [localhost], service: web }]\nservices: { web: {} }\n',
+    ['2:13 services.web: has neither "command" nor "upstreams"'],
+  ],
+  [
+    'an upstream with a path',
+    'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { upstreams: ["http://a:1/x"] } }\n',
+    ['2:32 services.web.upstreams[0]: must be http://host:port, without a path'],
+  ],
+  [
+    'a missing directory',
+    'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: a, directory: ./nowhere } }\n',
+    [`2:43 services.web.directory: there is no directory ${path.join(folder, 'nowhere')}`],
+  ],
+  [
+    'a site that leads nowhere',
+    'sites:\n  - hosts: [localhost]\n',
+    ['2:5 sites[0]: has neither "service" nor "routes"'],
+  ],
+  [
+    'a route that is both',
+    'sites: [{ hosts: [localhost], routes: [{ path: /, service: web, redirect: { to: "http://a/" } }] }]\nservices: { web: { command: a } }\n',
+    ['1:40 sites[0].routes[0]: needs exactly one of "service" and "redirect"'],
+  ],
+  ['no site', 'services: { web: { command: a } }\n', ['1:1 sites: there is no site: nothing would be served']],
+  [
+    'an unknown variable',
+    `user: "\${NOBODY}"\n${REST}`,
+    ['1:7 user: the environment has no variable NOBODY', '1:7 user: must not be empty; it is "${NOBODY}"'],
+  ],
+  [
+    'an address that is none',
+    `entrypoints: { https: { address: "443" } }\n${REST}`,
+    ['1:34 entrypoints.https.address: is not an address such as ":443", "127.0.0.1:8443" or "[::1]:443"'],
+  ],
+];
+
+for (const [mistake, file, expected] of WRONG) {
+  test(`names the place of ${mistake}`, () => assert.deepEqual(problems(file), expected));
+}
+
+test('names the place of a syntax error', () => {
+  assert.match(problems('sites:\n  - hosts: [a\nservices: {}\n')[0] ?? '', /^3:1 .+/);
+  assert.match(problems('user: a\nuser: b\n')[0] ?? '', /^2:1 .*unique/);
+  assert.match(problems('user: !!js/function a\n')[0] ?? '', /^1:\d+ .*tag/i);
+});
+
+test('tells everything at once, in the order of the file', () => {
+  const lines = problems(
+    'usr: a\nshutdown: { grace_period: x }\nsites:\n  - { hosts: [localhost], service: nope }\n  - { hosts: ["a b"], service: web }\nservices:\n  web: { comand: a, workers: 0 }\n',
+  ).map((line) => line.split(':')[0]);
+  assert.deepEqual(lines, ['1', '2', '4', '5', '7', '7']);
+});
+
+test('names a file that is missing', () => {
+  const loaded = loadConfig({ file: path.join(folder, 'missing.yaml'), env: {} });
+  assert.ok(!loaded.ok);
+  assert.match(formatProblem(loaded.problems[0] ?? assert.fail()), /missing\.yaml:1:1 the file does not exist/);
+  const found = findConfigFile({ option: undefined, env: {}, cwd: folder + '/app' });
+  if (!found.ok) assert.match(found.problem.message, /looked for proxy\.yaml, config\/proxy\.yaml/);
+});
+
+test('finds the file named first, then the usual places', () => {
+  const { found } = { found: findConfigFile({ option: 'x.yaml', env: { PROXY_CONFIG: 'y.yaml' }, cwd: folder }) };
+  assert.deepEqual(found, { ok: true, file: path.join(folder, 'x.yaml') });
+  assert.deepEqual(findConfigFile({ option: undefined, env: { PROXY_CONFIG: 'y.yaml' }, cwd: folder }), {
+    ok: true,
+    file: path.join(folder, 'y.yaml'),
+  });
+});
+
+test('never prints what a variable holds', () => {
+  const text = problems(
+    'sites: [{ hosts: [localhost], service: "${SECRET}" }]\nservices: { web: { command: a, workers: "x${SECRET}" } }\nuser: [ "${SECRET}" ]\n',
+  ).join('\n');
+  assert.notEqual(text, '');
+  assert.doesNotMatch(text, /hunter2/);
+});
+
+test('fills in every default', () => {
+  const { entrypoints, sites, services, proxyProcesses, stateDirectory, admin } = config(REST);
+  assert.deepEqual(
+    entrypoints.map(({ name, port, tls, publicPort, maxConnections }) => [name, port, tls, publicPort, maxConnections]),
+    [
+      ['http', 80, false, 80, 10_000],
+      ['https', 443, true, 443, 10_000],
+    ],
+  );
+  assert.deepEqual(sites[0]?.routes, [{ path: '/', service: 'web', stripPrefix: false }]);
+  assert.deepEqual(sites[0]?.tls, { mode: 'internal' });
+  assert.deepEqual(services[0]?.command, ['node', 'app.mjs']);
+  assert.equal(services[0]?.timeouts.idleMs, 1_500);
+  assert.ok(proxyProcesses >= 2);
+  assert.equal(stateDirectory, '/var/lib/proxy');
+  assert.equal(admin.socket, '/run/proxy/admin.sock');
+});
+
+test('takes values from the environment and from files', () => {
+  const { entrypoints, services } = config(
+    'entrypoints: { https: { address: ":${PORT}" } }\nsites: [{ hosts: [localhost], service: web }]\n' +
+      'services:\n  web:\n    command: a\n    workers: ${COUNT}\n    env: { A: "${SECRET}", B: "file:secret", C: "$${SECRET}", D: 5 }\n',
+  );
+  assert.equal(entrypoints[0]?.port, 8443);
+  assert.equal(services[0]?.workers, 3);
+  assert.deepEqual(services[0]?.env, { A: 'hunter2', B: 'hunter2', C: '${SECRET}', D: '5' });
+});
+
+test('asks no CA for local names, and a CA for others', () => {
+  const text =
+    'acme: { agree_tos: true }\nsites:\n  - { hosts: [app, a.internal, 10.0.0.1, "[::1]"], service: web }\n' +
+    '  - { hosts: [münchen.example], service: web }\n  - { hosts: ["*"], tls: off, service: web }\nservices: { web: { upstreams: ["http://a:1"] } }\n';
+  const { sites } = config(text);
+  assert.deepEqual(
+    sites.map(({ hosts, tls }) => [hosts.join(' '), tls.mode]),
+    [
+      ['app a.internal 10.0.0.1 ::1', 'internal'],
+      ['xn--mnchen-3ya.example', 'acme'],
+      ['*', 'off'],
+    ],
+  );
+});
+
+test('puts the longest prefix first and freezes the whole', () => {
+  const loaded = config(
+    'sites:\n  - hosts: [localhost]\n    routes:\n      - { path: /, service: web }\n      - { path: /api/, service: web, strip_prefix: true }\nservices: { web: { command: a } }\n',
+  );
+  assert.deepEqual(
+    loaded.sites[0]?.routes.map((route) => route.path),
+    ['/api/', '/'],
+  );
+  assert.ok(Object.isFrozen(loaded.sites[0]?.routes[0]));
+});
+
+test('the example of this repository is valid', () => {
+  const file = path.join(import.meta.dirname, '../../config/proxy.yaml');
+  const loaded = loadConfig({ file, env: {} });
+  assert.ok(loaded.ok, loaded.ok ? '' : loaded.problems.map(formatProblem).join('\n'));
+  assert.deepEqual(loaded.warnings, []);
+});

@@ -1,0 +1,165 @@
+/** The file's shape: every key there is, its type and its default. What keys mean to each other is in `checks.ts`. */
+import { z } from 'zod';
+import { splitCommand } from './shell_words.ts';
+import { parseDuration, parseSize } from './units.ts';
+
+const count = (min: number, max = 1_000_000): z.ZodNumber => z.int().min(min).max(max);
+
+const duration = (byDefault: string) => z.union([z.string(), z.number()]).transform(readDuration).prefault(byDefault);
+const size = (byDefault: string | number) => z.union([z.string(), z.number()]).transform(readSize).prefault(byDefault);
+const text = z.string().min(1);
+
+function readDuration(value: string | number, context: z.core.$RefinementCtx<string | number>): number {
+  const ms = parseDuration(String(value));
+  if (ms !== null) return ms;
+  context.addIssue({ code: 'custom', message: 'is not a duration such as 250ms, 10s, 5m or 24h', input: value });
+  return z.NEVER;
+}
+
+function readSize(value: string | number, context: z.core.$RefinementCtx<string | number>): number {
+  const bytes = parseSize(String(value));
+  if (bytes !== null) return bytes;
+  context.addIssue({ code: 'custom', message: 'is not a size such as 64KiB, 10MiB or 1048576', input: value });
+  return z.NEVER;
+}
+
+const command = z.union([
+  z.array(text).min(1),
+  z.string().transform((line, context) => {
+    const split = splitCommand(line);
+    if (split.ok) return [...split.words];
+    context.addIssue({ code: 'custom', message: split.problem, input: line });
+    return z.NEVER;
+  }),
+]);
+
+const entrypoint = z.strictObject({
+  address: text,
+  tls: z.boolean().optional(),
+  public_port: count(1, 65_535).optional(),
+  max_connections: count(1).default(10_000),
+  max_header_size: size('16KiB'),
+  timeouts: z
+    .strictObject({
+      headers: duration('30s'),
+      idle: duration('75s'),
+      body_idle: duration('60s'),
+      write_idle: duration('60s'),
+    })
+    .prefault({}),
+});
+
+const issuer = z.strictObject({
+  ca: text.default('letsencrypt'),
+  test_ca: text.optional(),
+  trusted_roots: z.array(text).default([]),
+});
+
+export const siteSchema = z.strictObject({
+  hosts: z.array(text).min(1),
+  tls: z.union([z.enum(['acme', 'internal', 'off']), z.strictObject({ certificate: text, key: text })]).optional(),
+  redirect_https: z.boolean().default(true),
+  service: text.optional(),
+  routes: z
+    .array(
+      z.strictObject({
+        path: text,
+        service: text.optional(),
+        strip_prefix: z.boolean().default(false),
+        redirect: z
+          .strictObject({
+            to: text,
+            status: z.union([z.literal(301), z.literal(302), z.literal(307), z.literal(308)]).default(308),
+          })
+          .optional(),
+      }),
+    )
+    .min(1)
+    .optional(),
+  max_body_size: size(0),
+});
+
+export const serviceSchema = z.strictObject({
+  command: command.optional(),
+  upstreams: z.array(text).default([]),
+  directory: text.default('.'),
+  env: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
+  user: z
+    .union([text, count(0)])
+    .transform(String)
+    .optional(),
+  workers: z.union([z.literal('auto'), count(1, 1_000)]).default('auto'),
+  health_check: z
+    .strictObject({
+      path: text.startsWith('/').optional(),
+      interval: duration('5s'),
+      timeout: duration('5s'),
+      rise: count(1).default(1),
+      fall: count(1).default(3),
+    })
+    .prefault({}),
+  load_balancing: z
+    .strictObject({
+      policy: z.enum(['least_conn', 'round_robin']).default('least_conn'),
+      retries: count(0, 10).default(2),
+    })
+    .prefault({}),
+  timeouts: z
+    .strictObject({
+      start: duration('60s'),
+      drain: duration('30s'),
+      stop: duration('10s'),
+      connect: duration('3s'),
+      response: duration('60s'),
+      idle: duration('1.5s'),
+    })
+    .prefault({}),
+});
+
+/** Sections are parsed one by one, so that a mistake in one does not hide those in another. */
+export const sections = {
+  user: z
+    .union([text, count(0)])
+    .transform(String)
+    .optional(),
+  group: z
+    .union([text, count(0)])
+    .transform(String)
+    .optional(),
+  runtime_directory: text.default('/run/proxy'),
+  entrypoints: z.record(z.string(), entrypoint).prefault({ http: { address: ':80' }, https: { address: ':443' } }),
+  proxy_processes: z.union([z.literal('auto'), count(1, 256)]).default('auto'),
+  acme: z
+    .strictObject({
+      email: text.optional(),
+      agree_tos: z.boolean().default(false),
+      issuers: z.array(issuer).min(1).prefault([{}]),
+    })
+    .optional(),
+  storage: z
+    .strictObject({ type: z.literal('file_system').default('file_system'), root: text.optional() })
+    .prefault({}),
+  shutdown: z.strictObject({ grace_period: duration('25s') }).prefault({}),
+  admin: z.strictObject({ socket: text.optional() }).prefault({}),
+  logging: z
+    .strictObject({
+      level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+      format: z.enum(['auto', 'text', 'json']).default('auto'),
+      access: z.boolean().default(true),
+    })
+    .prefault({}),
+} as const;
+
+export type SiteInput = z.output<typeof siteSchema>;
+export type ServiceInput = z.output<typeof serviceSchema>;
+export type Sections = { readonly [Name in keyof typeof sections]: z.output<(typeof sections)[Name]> };
+
+export const TOP_LEVEL_KEYS: readonly string[] = [...Object.keys(sections), 'sites', 'services'];
+
+/** Keys that are known but not built yet: said as such, or people would look for their mistake. */
+export const NOT_YET: ReadonlySet<string> = new Set(
+  (
+    'include trusted_proxies proxy_protocol eab profile challenges resolvers key_type allow_ephemeral headers hsts ' +
+    'env_file release prestart concurrency queue memory max_requests max_age liveness streams delay metrics'
+  ).split(' '),
+);
