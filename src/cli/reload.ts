@@ -1,0 +1,25 @@
+import { callDaemon, DaemonError, isRecord } from './admin_client.ts';
+import { findSocket } from './configuration.ts';
+import { complain, complainAbout, print } from './terminal.ts';
+
+/** Has the daemon read its file again. Exit 0 done, 2 the file has problems, 1 anything else. */
+export async function reload(socket: string | undefined, option: string | undefined): Promise<number> {
+  try {
+    const outcome = await callDaemon(findSocket(socket, option), 'POST', '/v1/reload');
+    const changes = list(outcome, 'changes');
+    const notReloaded = list(outcome, 'not_reloaded');
+    print(changes.length === 0 ? 'nothing changed' : changes.join('\n'));
+    if (notReloaded.length > 0) complain(`only a new start changes: ${notReloaded.join(', ')}`);
+    return changes.some((change) => change.includes('NOT')) ? 1 : 0;
+  } catch (error) {
+    complainAbout(error);
+    if (!(error instanceof DaemonError)) return 1;
+    for (const detail of error.details) complain(detail);
+    return error.code === 'bad_configuration' ? 2 : 1;
+  }
+}
+
+function list(outcome: unknown, key: string): string[] {
+  const value = isRecord(outcome) ? outcome[key] : [];
+  return Array.isArray(value) ? value.map(String) : [];
+}

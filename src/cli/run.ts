@@ -1,0 +1,66 @@
+/** `proxy run`: the daemon, from its file to its last signal. */
+import { isSea } from 'node:sea';
+import { banner } from './banner.ts';
+import { readConfiguration } from './configuration.ts';
+import { complain, complainAbout } from './terminal.ts';
+import { startControlPlane } from '../control/control.ts';
+import { createLogWriter } from '../control/log_writer.ts';
+import { createLogger } from '../log.ts';
+
+/** Exit 0 stopped, 1 failed, 2 bad configuration. */
+export async function run(option: string | undefined): Promise<number> {
+  const config = readConfiguration(option);
+  if (config === null) return 2;
+  const terminal = process.stdout.isTTY === true;
+  const { level, format } = config.logging;
+  const logFormat = format === 'auto' ? (terminal ? 'text' : 'json') : format;
+  const writer = createLogWriter(process.stdout);
+  const log = createLogger({ level, format: logFormat, write: (line) => writer.write(line) });
+
+  // A defect must not leave half a service behind: the guard ends what is ours, whoever started us starts the whole again.
+  process.on('uncaughtException', (error) => {
+    complain(`proxy: ${error.stack ?? error.message}`);
+    process.exit(1);
+  });
+
+  const stopRequested = Promise.withResolvers<string>();
+  let stopping = false;
+  const onStop = (signal: NodeJS.Signals): void => {
+    // The guard sees our end and kills every worker; proxies end with their channel.
+    if (stopping) process.exit(0);
+    stopping = true;
+    stopRequested.resolve(signal);
+  };
+  process.on('SIGTERM', onStop).on('SIGINT', onStop);
+
+  let plane;
+  try {
+    plane = await startControlPlane({
+      config,
+      env: process.env,
+      log,
+      logFormat,
+      writeLines: (lines, dropped) => writer.write(lines, dropped),
+      proxyCommand: ownCommand(),
+    });
+  } catch (error) {
+    complainAbout(error);
+    await writer.flush();
+    process.exit(1);
+  }
+  const { reload, stop, stopped } = plane;
+  process.on('SIGHUP', () => void reload());
+  void stopRequested.promise.then((signal) => stop(signal));
+  if (terminal && logFormat === 'text') writer.write(banner(plane));
+  else log.info('started', { pid: process.pid, configuration: config.file });
+
+  await stopped;
+  await writer.flush();
+  process.exit(0);
+}
+
+/** The executable and arguments that start this program again, in another role. */
+export function ownCommand(): readonly string[] {
+  if (isSea()) return [process.execPath];
+  return [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
+}

@@ -1,0 +1,89 @@
+import { callDaemon, isRecord } from './admin_client.ts';
+import { findSocket } from './configuration.ts';
+import { complainAbout, formatAge, formatTable, print } from './terminal.ts';
+
+/** What runs, for a person or as JSON. Exit 0, or 1 when no daemon answers. */
+export async function status(socket: string | undefined, option: string | undefined, json: boolean): Promise<number> {
+  try {
+    const value = await callDaemon(findSocket(socket, option), 'GET', '/v1/status');
+    print(json ? JSON.stringify(value, null, 2) : describe(value));
+    return 0;
+  } catch (error) {
+    complainAbout(error);
+    return 1;
+  }
+}
+
+function describe(status: unknown): string {
+  const top = fields(status);
+  const out = [`proxy ${top['version']}, pid ${top['pid']}, up ${age(top['started_at'])}, ${top['configuration']}`];
+  const section = (title: string, head: readonly string[], rows: readonly (readonly string[])[]): void => {
+    if (rows.length > 0) out.push('', title, formatTable([head, ...rows]));
+  };
+  section(
+    'Listeners',
+    ['NAME', 'ADDRESS', 'TLS'],
+    each(top['listeners']).map((row) => [text(row['name']), text(row['address']), row['tls'] === true ? 'yes' : 'no']),
+  );
+  section(
+    'Sites',
+    ['SITE', 'TLS', 'HOSTS'],
+    each(top['sites']).map((row) => [text(row['name']), text(row['tls']), text(row['hosts'])]),
+  );
+  section(
+    'Certificates',
+    ['NAME', 'ISSUER', 'VALID UNTIL', 'RENEWAL', 'LAST ERROR'],
+    each(top['certificates']).map((row) =>
+      [row['name'], row['issuer'], row['not_after'], row['next_attempt_at'] ?? row['renew_at'], row['last_error']].map(
+        text,
+      ),
+    ),
+  );
+  section(
+    'Proxies',
+    ['SLOT', 'PID', 'STATE', 'AGE', 'RESTARTS', 'CONNECTIONS', 'REQUESTS', 'IN FLIGHT'],
+    each(top['proxies']).map((row) => [
+      ...[row['slot'], row['pid'], row['state']].map(text),
+      age(row['started_at']),
+      ...[row['restarts'], row['connections'], row['requests'], row['in_flight']].map(text),
+    ]),
+  );
+  section(
+    'Workers',
+    ['WORKER', 'PID', 'STATE', 'AGE', 'RESTARTS', 'IN FLIGHT', 'LAST EXIT'],
+    each(top['services']).flatMap((service) => [
+      ...each(service['workers']).map((row) => [
+        ...[row['id'], row['pid'], row['state']].map(text),
+        age(row['started_at']),
+        ...[row['restarts'], row['in_flight'], row['last_exit']].map(text),
+      ]),
+      ...each(service['upstreams']).map((row) => [
+        text(row['id']),
+        '-',
+        'ready',
+        '-',
+        '-',
+        text(row['in_flight']),
+        '-',
+      ]),
+    ]),
+  );
+  return out.join('\n');
+}
+
+function fields(value: unknown): Readonly<Record<string, unknown>> {
+  return isRecord(value) ? value : {};
+}
+
+function each(value: unknown): readonly Readonly<Record<string, unknown>>[] {
+  return Array.isArray(value) ? value.map(fields) : [];
+}
+
+function text(value: unknown): string {
+  if (value === null || value === undefined) return '-';
+  return Array.isArray(value) ? value.join(' ') : String(value);
+}
+
+function age(started: unknown): string {
+  return typeof started === 'string' ? formatAge(Date.now() - Date.parse(started)) : '-';
+}

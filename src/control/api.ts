@@ -1,0 +1,131 @@
+/** What the admin socket offers: reading the state of things, and the verbs that change it. */
+import { AdminError } from './admin.ts';
+import type { AdminHandler } from './admin.ts';
+import type { Listener } from './listeners.ts';
+import type { ProxyPool } from './proxies.ts';
+import type { RunningService } from './services.ts';
+import type { Renewer } from '../certificates/renewer.ts';
+import type { Config } from '../config/config.ts';
+import { formatProblem } from '../config/load.ts';
+import type { Problem } from '../config/load.ts';
+import { VERSION } from '../version.ts';
+
+/** The running control plane, as those who operate it see it. */
+export interface ControlPlane {
+  readonly config: Config;
+  readonly listeners: readonly Listener[];
+  services(): readonly RunningService[];
+  readonly proxies: ProxyPool;
+  readonly renewer: Renewer;
+  readonly startedAt: number;
+  /** Reads the file again. */
+  reload(): Promise<ReloadOutcome>;
+  /** Ends everything within the grace period. */
+  stop(reason: string): Promise<void>;
+  /** Resolves when everything has ended. */
+  readonly stopped: Promise<void>;
+}
+
+export type ReloadOutcome =
+  | { readonly ok: true; readonly changes: readonly string[]; readonly notReloaded: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHandler>> {
+  return {
+    'GET /v1/status': () => Promise.resolve(status(plane)),
+    'POST /v1/reload': async () => {
+      const outcome = await plane.reload();
+      if (outcome.ok) return { changes: outcome.changes, not_reloaded: outcome.notReloaded };
+      const details = outcome.problems.map(formatProblem);
+      throw new AdminError(422, 'bad_configuration', 'the file has problems; nothing was changed', details);
+    },
+    'POST /v1/renew': (input) =>
+      plane.renewer.renew({
+        names: stringList(input['names']),
+        force: input['force'] === true,
+        dryRun: input['dry_run'] === true,
+      }),
+    'POST /v1/stop': () => {
+      // Answered before it begins: the socket goes too.
+      setImmediate(() => void plane.stop('asked over the admin socket'));
+      return Promise.resolve({ stopping: true });
+    },
+  };
+}
+
+function stringList(value: unknown): string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) {
+    throw new AdminError(400, 'bad_request', '"names" must be a list of host names');
+  }
+  return value;
+}
+
+function status(plane: ControlPlane): unknown {
+  const { config } = plane;
+  const proxies = plane.proxies.status();
+  const inFlight = new Map<string, number>();
+  for (const { stats } of proxies) {
+    for (const [target, count] of Object.entries(stats?.targets ?? {})) {
+      inFlight.set(target, (inFlight.get(target) ?? 0) + count);
+    }
+  }
+  return {
+    version: VERSION,
+    pid: process.pid,
+    started_at: iso(plane.startedAt),
+    configuration: config.file,
+    listeners: plane.listeners.map(({ name, host, port }) => ({
+      name,
+      address: `${host === null ? '' : host.includes(':') ? `[${host}]` : host}:${port}`,
+      port,
+      tls: config.entrypoints.find((entrypoint) => entrypoint.name === name)?.tls ?? false,
+    })),
+    proxies: proxies.map(({ slot, pid, state, startedAt, restarts, stats }) => ({
+      slot,
+      pid,
+      state,
+      started_at: iso(startedAt),
+      restarts,
+      connections: stats?.connections ?? 0,
+      requests: stats?.requests ?? 0,
+      in_flight: stats?.inFlight ?? 0,
+    })),
+    sites: config.sites.map(({ name, hosts, tls }) => ({ name, hosts, tls: tls.mode })),
+    certificates: plane.renewer.status().map((certificate) => ({
+      name: certificate.name,
+      hosts: certificate.hosts,
+      mode: certificate.mode,
+      issuer: certificate.issuer,
+      serial: certificate.serial,
+      not_before: iso(certificate.notBefore),
+      not_after: iso(certificate.notAfter),
+      renew_at: iso(certificate.renewAt),
+      last_error: certificate.lastError,
+      next_attempt_at: iso(certificate.nextAttemptAt),
+    })),
+    services: plane.services().map((service) => ({
+      name: service.config.name,
+      ready: service.targets().targets.length,
+      workers: service.workers().map((worker) => ({
+        id: worker.id,
+        slot: worker.slot,
+        pid: worker.pid,
+        state: worker.state,
+        started_at: iso(worker.startedAt),
+        ready_at: iso(worker.readyAt),
+        restarts: worker.restarts,
+        last_exit: worker.lastExit,
+        in_flight: inFlight.get(worker.id) ?? 0,
+      })),
+      upstreams: service
+        .targets()
+        .targets.filter(({ address }) => 'host' in address)
+        .map(({ id }) => ({ id, in_flight: inFlight.get(id) ?? 0 })),
+    })),
+  };
+}
+
+function iso(ms: number | null): string | null {
+  return ms === null || ms === 0 ? null : new Date(ms).toISOString();
+}

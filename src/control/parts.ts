@@ -1,0 +1,56 @@
+/** Pure translations of what is configured and known into the parts proxies work with. */
+import type { Config, ServiceConfig } from '../config/config.ts';
+import type { LimitsPart, SitesPart, TargetEntry, UpstreamsPart } from '../snapshot.ts';
+
+export function sitesPart({ sites, entrypoints }: Config): SitesPart {
+  const httpsPort = entrypoints.find(({ tls }) => tls)?.publicPort ?? null;
+  return {
+    sites: sites.map((site) => {
+      const tls = site.tls.mode !== 'off';
+      return {
+        name: site.name,
+        hosts: site.hosts,
+        tls,
+        redirectHttpsPort: tls && site.redirectHttps ? httpsPort : null,
+        routes: site.routes,
+        maxBodySize: site.maxBodySize,
+      };
+    }),
+  };
+}
+
+/** Limits in total are divided among the proxies; each gets at least one. */
+export function limitsPart({ entrypoints, proxyProcesses, logging }: Config): LimitsPart {
+  return {
+    accessLog: logging.access,
+    entrypoints: entrypoints.map(({ name, tls, maxConnections, maxHeaderSize, timeouts }) => ({
+      name,
+      tls,
+      maxConnections: Math.max(1, Math.ceil(maxConnections / proxyProcesses)),
+      maxHeaderSize,
+      ...timeouts,
+    })),
+  };
+}
+
+export interface ServiceTargets {
+  readonly targets: readonly TargetEntry[];
+  readonly unavailable: string | null;
+}
+
+export function upstreamsPart(
+  services: readonly ServiceConfig[],
+  targetsOf: (service: string) => ServiceTargets,
+): UpstreamsPart {
+  return {
+    services: services.map(({ name, loadBalancing, timeouts }) => ({
+      name,
+      policy: loadBalancing.policy,
+      retries: loadBalancing.retries,
+      connectTimeoutMs: timeouts.connectMs,
+      responseTimeoutMs: timeouts.responseMs,
+      idleTimeoutMs: timeouts.idleMs,
+      ...targetsOf(name),
+    })),
+  };
+}

@@ -1,0 +1,358 @@
+/**
+ * The control plane's view of its proxies: starts one per slot, gives each the current parts before it accepts, awaits
+ * their acknowledgements, replaces those that die or do not answer.
+ */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { sleep, within } from '../lifecycle.ts';
+import type { LogFormat, Logger, LogLevel } from '../log.ts';
+import { PART_NAMES, parseFromProxy } from '../snapshot.ts';
+import type { FromProxy, Identity, PartName, Parts, ProxyStats, ToProxy } from '../snapshot.ts';
+import { VERSION } from '../version.ts';
+import type { Listener } from './listeners.ts';
+
+/** A proxy that has not acknowledged a part after this long is killed and replaced. */
+const ACKNOWLEDGE_MS = 5_000;
+/** A slot without a proxy for this long is also listened to by a sibling. */
+const ADOPT_MS = 500;
+const RESTART_DELAYS_MS = [0, 100, 1_000, 5_000, 15_000, 60_000];
+/** Up for this long, a proxy's end is taken for an accident, not a loop. */
+const STABLE_MS = 10_000;
+
+export interface ProxyPoolOptions {
+  readonly count: number;
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly identity: Identity | null;
+  readonly log: Logger;
+  readonly proxyLog: { readonly level: LogLevel; readonly format: LogFormat };
+  /** Whole lines a proxy wrote. */
+  readonly writeLines: (lines: string, dropped: number) => void;
+  readonly guard: { add(pgid: number): void; remove(pgid: number): void };
+  readonly onTargetFailed: (target: string) => void;
+}
+
+export type ProxyState = 'starting' | 'ready' | 'draining' | 'waiting' | 'stopped';
+
+export interface ProxyStatus {
+  readonly slot: number;
+  readonly pid: number | null;
+  readonly state: ProxyState;
+  readonly startedAt: number;
+  readonly restarts: number;
+  readonly stats: ProxyStats | null;
+}
+
+export interface ProxyPool {
+  /** Starts all; resolves when each has the parts published so far and listens. */
+  start(): Promise<void>;
+  /** Replaces a part; resolves when every live proxy has acknowledged it. Unchanged values are not sent again. */
+  publish<Name extends PartName>(part: Name, value: Parts[Name]): Promise<void>;
+  /** Resolves when no live proxy has a request on a target that was taken out of the upstreams part. */
+  released(target: string): Promise<void>;
+  /** Adds and removes listeners to match. */
+  setListeners(listeners: readonly Listener[]): void;
+  status(): readonly ProxyStatus[];
+  /** Drains all, at most `graceMs`, then ends them. */
+  stop(graceMs: number): Promise<void>;
+}
+
+interface Slot {
+  readonly index: number;
+  process: Running | null;
+  failures: number;
+  restarts: number;
+  /** The sibling that listens in its place. */
+  adoptedBy: Running | null;
+}
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly slot: Slot;
+  readonly startedAt: number;
+  readonly exited: Promise<void>;
+  state: ProxyState;
+  readonly acknowledged: Map<PartName, number>;
+  /** Targets this process has been told of and has not released. */
+  readonly targets: Set<string>;
+  stats: ProxyStats | null;
+  readonly waiters: Set<() => void>;
+  drained: boolean;
+}
+
+export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
+  const { log } = options;
+  const stopping = new AbortController();
+  const current = new Map<PartName, { readonly version: number; readonly value: Parts[PartName]; json: string }>();
+  let listeners: readonly Listener[] = [];
+  let version = 0;
+  const slots: Slot[] = Array.from({ length: options.count }, (_, index) => ({
+    index,
+    process: null,
+    failures: 0,
+    restarts: 0,
+    adoptedBy: null,
+  }));
+
+  const live = (): Running[] => slots.flatMap(({ process }) => (process === null ? [] : [process]));
+
+  const send = (running: Running, message: ToProxy, handle?: object): void => {
+    if (!running.child.connected) return;
+    // Native handles are sent as they are and stay open here; the types know only wrapped ones.
+    running.child.send(message, handle as never, {}, () => {});
+  };
+
+  const sendPart = (running: Running, part: PartName): void => {
+    const entry = current.get(part);
+    if (entry === undefined) return;
+    if (part === 'upstreams') {
+      for (const service of (entry.value as Parts['upstreams']).services) {
+        for (const target of service.targets) running.targets.add(target.id);
+      }
+    }
+    send(running, { type: 'apply', part, version: entry.version, value: entry.value });
+  };
+
+  /** Resolves when `done()` holds or the process is gone; `done` is asked again at each of its messages. */
+  const until = async (running: Running, done: () => boolean): Promise<void> => {
+    if (done()) return;
+    let waiter = (): void => {};
+    const met = new Promise<void>((resolve) => {
+      waiter = () => {
+        if (done()) resolve();
+      };
+      running.waiters.add(waiter);
+    });
+    await Promise.race([met, running.exited]);
+    running.waiters.delete(waiter);
+  };
+
+  const acknowledged = async (running: Running, part: PartName, wanted: number): Promise<void> => {
+    const done = (): boolean => (running.acknowledged.get(part) ?? 0) >= wanted;
+    const outcome = await within(
+      until(running, done).then(() => 'done'),
+      ACKNOWLEDGE_MS,
+      'late',
+    );
+    if (outcome === 'late') {
+      log.error('proxy_unresponsive', { proxy: running.slot.index, pid: running.child.pid, part });
+      running.child.kill('SIGKILL');
+      await running.exited;
+    }
+  };
+
+  const receive = (running: Running, message: FromProxy): void => {
+    switch (message.type) {
+      case 'applied':
+        running.acknowledged.set(message.part, message.version);
+        break;
+      case 'released':
+        running.targets.delete(message.target);
+        break;
+      case 'target_failed':
+        options.onTargetFailed(message.target);
+        break;
+      case 'log':
+        options.writeLines(message.lines, message.dropped);
+        break;
+      case 'stats':
+        running.stats = message;
+        break;
+      case 'drained':
+        running.drained = true;
+        break;
+      case 'hello':
+      case 'started':
+      case 'listening':
+        break;
+    }
+    for (const waiter of running.waiters) waiter();
+  };
+
+  const listenOn = (running: Running, slot: Slot): void => {
+    for (const listener of listeners) {
+      const handle = listener.handles[slot.index];
+      if (handle !== undefined) send(running, { type: 'listen', entrypoint: listener.name, slot: slot.index }, handle);
+    }
+  };
+
+  const returnAdopted = (slot: Slot): void => {
+    const foster = slot.adoptedBy;
+    slot.adoptedBy = null;
+    if (foster === null) return;
+    for (const { name } of listeners) send(foster, { type: 'unlisten', entrypoint: name, slot: slot.index });
+  };
+
+  const adopt = async (slot: Slot): Promise<void> => {
+    await sleep(ADOPT_MS, stopping.signal);
+    if (stopping.signal.aborted || slot.process?.state === 'ready' || slot.adoptedBy !== null) return;
+    const sibling = live().find((running) => running.state === 'ready' && running.slot !== slot);
+    if (sibling === undefined) return;
+    slot.adoptedBy = sibling;
+    listenOn(sibling, slot);
+    log.info('slot_adopted', { proxy: slot.index, by: sibling.slot.index });
+  };
+
+  const launch = (slot: Slot): Running => {
+    const [file = process.execPath, ...args] = options.command;
+    const child = spawn(file, args, {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: { ...options.env, PROXY_ROLE: 'proxy', UV_USE_IO_URING: '0' },
+      // A terminal's Ctrl-C must reach the control plane alone.
+      detached: true,
+    });
+    const { pid } = child;
+    if (pid !== undefined) options.guard.add(pid);
+    const running: Running = {
+      child,
+      slot,
+      startedAt: Date.now(),
+      exited: new Promise((resolve) => {
+        child.once('exit', (code, signal) => {
+          if (pid !== undefined) options.guard.remove(pid);
+          running.state = 'stopped';
+          resolve();
+          onExit(running, code, signal);
+        });
+        child.once('error', (error) => {
+          log.error('proxy_not_started', { proxy: slot.index, error });
+          if (pid !== undefined) return;
+          running.state = 'stopped';
+          resolve();
+          onExit(running, null, null);
+        });
+      }),
+      state: 'starting',
+      acknowledged: new Map(),
+      targets: new Set(),
+      stats: null,
+      waiters: new Set(),
+      drained: false,
+    };
+    child.on('message', (value) => {
+      const message = parseFromProxy(value);
+      if (message !== null) receive(running, message);
+    });
+    slot.process = running;
+    return running;
+  };
+
+  const onExit = (running: Running, code: number | null, signal: string | null): void => {
+    const { slot } = running;
+    slot.process = null;
+    for (const other of slots) if (other.adoptedBy === running) other.adoptedBy = null;
+    if (stopping.signal.aborted) return;
+    slot.failures = Date.now() - running.startedAt >= STABLE_MS ? 0 : slot.failures + 1;
+    const delayMs = RESTART_DELAYS_MS[Math.min(slot.failures, RESTART_DELAYS_MS.length - 1)] ?? 0;
+    slot.restarts++;
+    log.warn('proxy_exited', { proxy: slot.index, pid: running.child.pid, code, signal, restart_in_ms: delayMs });
+    void adopt(slot);
+    // Slots the dead one had adopted are orphans again.
+    for (const other of slots) if (other !== slot && other.process === null) void adopt(other);
+    void sleep(delayMs, stopping.signal).then(() => {
+      if (!stopping.signal.aborted) void bringUp(slot);
+    });
+  };
+
+  const bringUp = async (slot: Slot): Promise<void> => {
+    const running = launch(slot);
+    send(running, {
+      type: 'start',
+      build: VERSION,
+      slot: slot.index,
+      identity: options.identity,
+      log: options.proxyLog,
+    });
+    for (const part of PART_NAMES) sendPart(running, part);
+    for (const part of PART_NAMES) {
+      const entry = current.get(part);
+      // Loading the code takes longer on a busy machine than applying a part: several acknowledgement times.
+      if (entry !== undefined) await startedWithin(running, part, entry.version);
+    }
+    if (slot.process !== running) return;
+    returnAdopted(slot);
+    listenOn(running, slot);
+    running.state = 'ready';
+    log.info('proxy_ready', { proxy: slot.index, pid: running.child.pid });
+  };
+
+  const startedWithin = async (running: Running, part: PartName, wanted: number): Promise<void> => {
+    const done = (): boolean => (running.acknowledged.get(part) ?? 0) >= wanted;
+    const outcome = await within(
+      until(running, done).then(() => 'done'),
+      6 * ACKNOWLEDGE_MS,
+      'late',
+    );
+    if (outcome === 'late') {
+      log.error('proxy_unresponsive', { proxy: running.slot.index, pid: running.child.pid, part });
+      running.child.kill('SIGKILL');
+    }
+  };
+
+  return {
+    start: async () => {
+      await Promise.all(slots.map((slot) => bringUp(slot)));
+    },
+    publish: async (part, value) => {
+      const json = JSON.stringify(value);
+      let entry = current.get(part);
+      if (entry === undefined || entry.json !== json) {
+        entry = { version: ++version, value, json };
+        current.set(part, entry);
+        for (const running of live()) sendPart(running, part);
+      }
+      const wanted = entry.version;
+      // A process that is still starting gets the current parts before it accepts; nobody need wait for it.
+      await Promise.all(
+        live()
+          .filter(({ state }) => state === 'ready' || state === 'draining')
+          .map((running) => acknowledged(running, part, wanted)),
+      );
+    },
+    released: async (target) => {
+      await Promise.all(live().map((running) => until(running, () => !running.targets.has(target))));
+    },
+    setListeners: (next) => {
+      const removed = listeners.filter((old) => !next.includes(old));
+      const added = next.filter((listener) => !listeners.includes(listener));
+      for (const running of live()) {
+        for (const { name } of removed) {
+          for (const slot of slots) send(running, { type: 'unlisten', entrypoint: name, slot: slot.index });
+        }
+        if (running.state !== 'ready') continue;
+        for (const listener of added) {
+          const handle = listener.handles[running.slot.index];
+          const { index } = running.slot;
+          if (handle !== undefined) send(running, { type: 'listen', entrypoint: listener.name, slot: index }, handle);
+        }
+      }
+      listeners = next;
+    },
+    status: () =>
+      slots.map(({ index, process: running, restarts }) => ({
+        slot: index,
+        pid: running?.child.pid ?? null,
+        state: running?.state ?? 'waiting',
+        startedAt: running?.startedAt ?? 0,
+        restarts,
+        stats: running?.stats ?? null,
+      })),
+    stop: async (graceMs) => {
+      stopping.abort();
+      await Promise.all(
+        live().map(async (running) => {
+          running.state = 'draining';
+          send(running, { type: 'drain', graceMs });
+          await within(
+            until(running, () => running.drained),
+            graceMs + 1_000,
+            undefined,
+          );
+          running.child.disconnect();
+          await within(running.exited, 1_000, undefined);
+          running.child.kill('SIGKILL');
+        }),
+      );
+    },
+  };
+}
