@@ -1,0 +1,168 @@
+/** A running proxy of its own for a test: its folder, its ports, its log; gone with all it started when the test ends. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import type { AddressInfo } from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { eventually } from './eventually.ts';
+import { run } from './processes.ts';
+import type { Finished } from './processes.ts';
+import { callDaemon } from '../../src/cli/admin_client.ts';
+
+export const ROOT = path.join(import.meta.dirname, '../..');
+export const FIXTURES = path.join(ROOT, 'test/fixtures');
+const MAIN = path.join(ROOT, 'src/main.ts');
+
+export interface Ports {
+  readonly http: number;
+  readonly https: number;
+}
+
+export interface Daemon extends AsyncDisposable {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly folder: string;
+  readonly file: string;
+  readonly ports: Ports;
+  /** `https://localhost:PORT` */
+  readonly origin: string;
+  readonly ca: string;
+  /** What it logged so far. */
+  log(): string;
+  /** Its events of one kind. */
+  events(event: string): Record<string, unknown>[];
+  status(): Promise<Status>;
+  /** Runs a verb against it. */
+  verb(...args: readonly string[]): Promise<Finished>;
+  /** Resolves with its exit code. */
+  readonly exited: Promise<number | null>;
+}
+
+export interface WorkerView {
+  readonly id: string;
+  readonly pid: number | null;
+  readonly state: string;
+  readonly in_flight: number;
+  readonly last_exit: string | null;
+}
+
+export interface Status {
+  readonly proxies: readonly { readonly slot: number; readonly pid: number | null; readonly state: string }[];
+  readonly services: readonly { readonly name: string; readonly workers: readonly WorkerView[] }[];
+  readonly certificates: readonly {
+    readonly name: string;
+    readonly serial: string | null;
+    readonly issuer: string;
+    readonly last_error: string | null;
+  }[];
+}
+
+export interface DaemonOptions {
+  /** YAML of `sites`, `services` and whatever else; `FOLDER` and `FIXTURES` in it become paths. */
+  readonly config: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** An existing folder: another run on the same state. */
+  readonly folder?: string;
+  readonly ports?: Ports;
+  /** Do not wait until every worker is ready. */
+  readonly started?: boolean;
+}
+
+/** Two workers of the fixture that records what it executes. */
+export const RECORDING_SERVICE = `
+services:
+  web:
+    command: node worker.mjs {socket}
+    directory: FIXTURES
+    workers: 2
+    env: { RECORD: FOLDER/shared/executed }
+`;
+
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-test-'));
+  // Proxies and workers that are nobody must get in.
+  chmodSync(folder, 0o755);
+  mkdirSync(path.join(folder, 'shared'));
+  chmodSync(path.join(folder, 'shared'), 0o777);
+  return folder;
+}
+
+export function writeConfig(folder: string, ports: Ports, config: string): string {
+  const file = path.join(folder, 'proxy.yaml');
+  const text = `runtime_directory: FOLDER/run
+storage: { root: FOLDER/state }
+entrypoints:
+  http: { address: ":${ports.http}" }
+  https: { address: ":${ports.https}" }
+${config}`;
+  writeFileSync(file, text.replaceAll('FOLDER', folder).replaceAll('FIXTURES', FIXTURES));
+  return file;
+}
+
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const folder = options.folder ?? temporaryFolder();
+  const ports = options.ports ?? { http: await freePort(), https: await freePort() };
+  const file = writeConfig(folder, ports, options.config);
+  const child = spawn(process.execPath, [MAIN, 'run', '-c', file], {
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let log = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => (log += text));
+  }
+  const exited = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
+  const socket = path.join(folder, 'run/admin.sock');
+  const daemon: Daemon = {
+    child,
+    pid: child.pid ?? 0,
+    folder,
+    file,
+    ports,
+    origin: `https://localhost:${ports.https}`,
+    ca: path.join(folder, 'state/internal/root.pem'),
+    log: () => log,
+    events: (event) =>
+      log.split('\n').flatMap((line) => {
+        if (!line.includes(`"event":"${event}"`)) return [];
+        return [JSON.parse(line) as Record<string, unknown>];
+      }),
+    status: async () => (await callDaemon(socket, 'GET', '/v1/status')) as Status,
+    verb: (...args) => run(process.execPath, [MAIN, ...args, '-c', file]),
+    exited,
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGKILL');
+        await exited;
+      }
+      if (options.folder === undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+  if (options.started === false) return daemon;
+  try {
+    await eventually(
+      async () => {
+        if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`);
+        const { services, proxies } = await daemon.status();
+        const workers = services.flatMap((service) => service.workers);
+        return [...workers, ...proxies].every(({ state }) => state === 'ready');
+      },
+      { withinMs: 20_000 },
+    );
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw new Error(`the daemon did not start; its log:\n${log}`, { cause: error });
+  }
+  return daemon;
+}
+
+/** A port nobody has at the moment. */
+export async function freePort(): Promise<number> {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
