@@ -1,0 +1,38 @@
+/** What the tests need beside npm's packages: installed where we may, else named exactly. */
+import { spawnSync } from 'node:child_process';
+
+interface Need {
+  readonly package: string;
+  /** Succeeds when it is there. */
+  readonly check: readonly [string, ...string[]];
+}
+
+const NEEDS: readonly Need[] = [
+  { package: 'curl', check: ['which', 'curl'] },
+  { package: 'openssl', check: ['which', 'openssl'] },
+  { package: 'wrk', check: ['which', 'wrk'] },
+  { package: 'pebble', check: ['which', 'pebble', 'pebble-challtestsrv'] },
+  { package: 'uvicorn', check: ['which', 'uvicorn'] },
+  { package: 'python3-fastapi', check: ['/usr/bin/python3', '-c', 'import fastapi'] },
+  { package: 'python3-multipart', check: ['/usr/bin/python3', '-c', 'import multipart'] },
+];
+/** What only the bench needs. */
+const BENCH_NEEDS: readonly Need[] = [{ package: 'nginx-light', check: ['which', 'nginx'] }];
+
+const needs = process.argv.includes('--bench') ? [...NEEDS, ...BENCH_NEEDS] : NEEDS;
+const missing = needs.filter(({ check: [command, ...args] }) => spawnSync(command, args).status !== 0);
+if (missing.length > 0) process.exitCode = install(missing.map((need) => need.package));
+
+function install(packages: readonly string[]): number {
+  const line = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
+  const apt = spawnSync('apt-get', ['--version']).status === 0;
+  if (process.getuid?.() !== 0 || !apt) {
+    process.stderr.write(`The tests need some programs that are missing here. On Debian, as root:\n\n  ${line}\n\n`);
+    return 1;
+  }
+  process.stderr.write(`installing what the tests need: ${packages.join(' ')}\n`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const run = (command: string): boolean => spawnSync('sh', ['-c', command], { env, stdio: 'inherit' }).status === 0;
+  // Services that packages bring along must not start: tests run their own, on ports of their own.
+  return run(`${line} || (apt-get update && ${line})`) ? 0 : 1;
+}
