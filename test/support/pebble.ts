@@ -1,0 +1,105 @@
+/** A real ACME CA on loopback: Debian's pebble and its DNS, with ports and a folder of their own. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Agent, request } from 'undici';
+import { freePort } from './daemon.ts';
+import { eventually } from './eventually.ts';
+import { openInternalCa, ROOT_FILE } from '../../src/certificates/internal_ca.ts';
+import { createCertificateStore } from '../../src/certificates/store.ts';
+
+export interface Pebble extends AsyncDisposable {
+  readonly directoryUrl: string;
+  /** PEM file: who vouches for the directory's own https. */
+  readonly trustedRoot: string;
+  /** PEM of the root its certificates end in; a new one at every start. */
+  issuerRoot(): Promise<string>;
+  /** Everything it said so far. */
+  log(): string;
+  /** How many orders it was asked for. */
+  orders(): number;
+}
+
+export interface PebbleOptions {
+  /** Where http-01 is asked. */
+  readonly httpPort: number;
+  readonly domainBlocklist?: readonly string[];
+}
+
+export async function startPebble({ httpPort, domainBlocklist = [] }: PebbleOptions): Promise<Pebble> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-pebble-'));
+  const store = createCertificateStore(folder);
+  const listener = openInternalCa(store, Date.now()).issue(['localhost', '127.0.0.1'], Date.now());
+  writeFileSync(path.join(folder, 'chain.pem'), listener.chain);
+  writeFileSync(path.join(folder, 'key.pem'), listener.key);
+  const [port, management, dns, dnsManagement, tlsPort] = await Promise.all([1, 2, 3, 4, 5].map(() => freePort()));
+  const config = {
+    pebble: {
+      listenAddress: `127.0.0.1:${port}`,
+      managementListenAddress: `127.0.0.1:${management}`,
+      certificate: path.join(folder, 'chain.pem'),
+      privateKey: path.join(folder, 'key.pem'),
+      httpPort,
+      tlsPort,
+      ocspResponderURL: '',
+      externalAccountBindingRequired: false,
+      domainBlocklist,
+      certificateValidityPeriod: 90 * 86_400,
+    },
+  };
+  writeFileSync(path.join(folder, 'pebble.json'), JSON.stringify(config));
+  let log = '';
+  const start = (command: string, args: readonly string[]): ChildProcess => {
+    // They end with the test, however that ends.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', command, ...args], {
+      env: { ...process.env, PEBBLE_VA_NOSLEEP: '1', PEBBLE_AUTHZREUSE: '0' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => (log += text));
+    }
+    return child;
+  };
+  const children = [
+    start('pebble-challtestsrv', [
+      '-defaultIPv4=127.0.0.1',
+      '-defaultIPv6=',
+      `-dns01=127.0.0.1:${dns}`,
+      `-management=127.0.0.1:${dnsManagement}`,
+      '-http01=',
+      '-https01=',
+      '-tlsalpn01=',
+    ]),
+    start('pebble', ['-config', path.join(folder, 'pebble.json'), '-dnsserver', `127.0.0.1:${dns}`]),
+  ];
+  const trustedRoot = path.join(folder, ROOT_FILE);
+  const agent = new Agent({ connect: { ca: readFileSync(trustedRoot, 'utf8') } });
+  const get = async (url: string): Promise<string> => {
+    const response = await request(url, { dispatcher: agent });
+    const text = await response.body.text();
+    if (response.statusCode !== 200) throw new Error(`${url} answered ${response.statusCode}`);
+    return text;
+  };
+  const directoryUrl = `https://localhost:${port}/dir`;
+  const stop = async (): Promise<void> => {
+    for (const child of children) child.kill('SIGKILL');
+    await agent.destroy();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    await eventually(() => get(directoryUrl));
+  } catch (error) {
+    await stop();
+    throw new Error(`pebble did not start: ${log}`, { cause: error });
+  }
+  return {
+    directoryUrl,
+    trustedRoot,
+    issuerRoot: () => get(`https://localhost:${management}/roots/0`),
+    log: () => log,
+    orders: () => log.match(/POST \/order-plz/g)?.length ?? 0,
+    [Symbol.asyncDispose]: stop,
+  };
+}
