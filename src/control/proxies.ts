@@ -19,6 +19,12 @@ const RESTART_DELAYS_MS = [0, 100, 1_000, 5_000, 15_000, 60_000];
 /** Up for this long, a proxy's end is taken for an accident, not a loop. */
 const STABLE_MS = 10_000;
 
+/**
+ * Bodies pass as buffers whose memory is freed by the young generation's collections: with V8's default of 16 MiB these
+ * are so rare that 200 MB through a proxy leave it 62–67 MiB larger, with 1 MiB 20–40, at the same CPU time a request.
+ */
+const YOUNG_GENERATION = '--max-semi-space-size=1';
+
 export interface ProxyPoolOptions {
   readonly count: number;
   readonly command: readonly string[];
@@ -197,7 +203,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     const [file = process.execPath, ...args] = options.command;
     const child = spawn(file, args, {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env: { ...options.env, PROXY_ROLE: 'proxy', UV_USE_IO_URING: '0' },
+      env: proxyEnvironment(options.env),
       // A terminal's Ctrl-C must reach the control plane alone.
       detached: true,
     });
@@ -355,4 +361,10 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       );
     },
   };
+}
+
+function proxyEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
+  const options = [env['NODE_OPTIONS'], YOUNG_GENERATION].filter(Boolean).join(' ');
+  // io_uring keeps the rights a process has dropped (CVE-2024-22017).
+  return { ...env, PROXY_ROLE: 'proxy', UV_USE_IO_URING: '0', NODE_OPTIONS: options };
 }
