@@ -163,6 +163,8 @@ test('a second TERM ends it at once, with everything it started', async () => {
   await eventually(async () => (await workers(daemon)).some((worker) => worker.in_flight > 0));
   daemon.child.kill('SIGTERM');
   await eventually(() => daemon.events('stopping').length === 1);
+  // Within a moment it would be the same Ctrl-C.
+  await sleep(400);
   daemon.child.kill('SIGTERM');
   await daemon.exited;
   await eventually(() => processesWith('MARKER', marker).length === 0, { withinMs: 2_000 });

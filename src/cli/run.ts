@@ -1,11 +1,15 @@
 /** `proxy run`: the daemon, from its file to its last signal. */
 import { isSea } from 'node:sea';
+import { isatty } from 'node:tty';
 import { banner } from './banner.ts';
 import { readConfiguration } from './configuration.ts';
 import { complain, complainAbout } from './terminal.ts';
 import { startControlPlane } from '../control/control.ts';
 import { createLogWriter } from '../control/log_writer.ts';
 import { createLogger } from '../log.ts';
+
+/** Under npm one Ctrl-C arrives twice, from the terminal and from npm. */
+const ONE_KEYSTROKE_MS = 300;
 
 /** Exit 0 stopped, 1 failed, 2 bad configuration. */
 export async function run(option: string | undefined): Promise<number> {
@@ -24,11 +28,11 @@ export async function run(option: string | undefined): Promise<number> {
   });
 
   const stopRequested = Promise.withResolvers<string>();
-  let stopping = false;
+  let firstSignalAt: number | null = null;
   const onStop = (signal: NodeJS.Signals): void => {
     // The guard sees our end and kills every worker; proxies end with their channel.
-    if (stopping) process.exit(0);
-    stopping = true;
+    if (firstSignalAt !== null && Date.now() - firstSignalAt > ONE_KEYSTROKE_MS) process.exit(0);
+    firstSignalAt ??= Date.now();
     stopRequested.resolve(signal);
   };
   process.on('SIGTERM', onStop).on('SIGINT', onStop);
@@ -49,7 +53,11 @@ export async function run(option: string | undefined): Promise<number> {
     process.exit(1);
   }
   const { reload, stop, stopped } = plane;
-  process.on('SIGHUP', () => void reload());
+  process.on('SIGHUP', () => {
+    // A terminal that was closed says so by the same signal.
+    if (terminal && !isatty(1)) onStop('SIGHUP');
+    else void reload();
+  });
   void stopRequested.promise.then((signal) => stop(signal));
   if (terminal && logFormat === 'text') writer.write(banner(plane));
   else log.info('started', { pid: process.pid, configuration: config.file });
