@@ -99,7 +99,7 @@ export async function startPebble({ httpPort, domainBlocklist = [] }: PebbleOpti
     trustedRoot,
     issuerRoot: () => get(`https://localhost:${management}/roots/0`),
     log: () => log,
-    orders: () => log.match(/POST \/order-plz/g)?.length ?? 0,
+    orders: () => log.match(/Added order /g)?.length ?? 0,
     [Symbol.asyncDispose]: stop,
   };
 }
