@@ -182,6 +182,18 @@ test('renew --dry-run exits 5 with the reason of a CA that refuses', async () =>
   assert.equal(picture(path.join(daemon.folder, 'state')), state);
 });
 
+test('renews by itself when a certificate is due, and not before', async () => {
+  const ports = await freePorts();
+  await using pebble = await startPebble({ httpPort: ports.http, lifetime: 10 });
+  await using daemon = await startDaemon({ config: config(pebble), ports });
+  const before = await eventually(async () => (await serial(daemon)) || undefined);
+  const obtainedAt = Date.now();
+  await eventually(async () => (await serial(daemon)) !== before, { withinMs: 9_000 });
+  // Half of ten seconds, give or take its jitter and the whole seconds certificates are dated in.
+  assert.ok(Date.now() - obtainedAt > 3_500, `${Date.now() - obtainedAt} ms`);
+  assert.equal(pebble.orders(), 2);
+});
+
 test('until a name has its certificate, port 80 says why instead of redirecting', async () => {
   const ports = await freePorts();
   await using pebble = await startPebble({ httpPort: ports.http, domainBlocklist: [HOST] });

@@ -188,6 +188,9 @@ export function checkSites(
     });
   }
   if (entrypoints.length === 0) return;
+  if (sites.some(({ tls }) => tls.mode === 'acme') && entrypoints.every(({ tls }) => tls)) {
+    problems.push(document.problem(['entrypoints'], 'no entrypoint is without TLS, and the CA asks over plain HTTP'));
+  }
   if (sites.some(({ tls }) => tls.mode !== 'off') && !entrypoints.some(({ tls }) => tls)) {
     problems.push(document.problem(['entrypoints'], 'no entrypoint has tls: true, and a site needs one'));
   }

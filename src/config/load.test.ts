@@ -133,6 +133,11 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     'sites: [{ hosts: [localhost], routes: [{ path: /, service: web, redirect: { to: "http://a/" } }] }]\nservices: { web: { command: a } }\n',
     ['1:40 sites[0].routes[0]: needs exactly one of "service" and "redirect"'],
   ],
+  [
+    'a CA that cannot ask',
+    'entrypoints: { https: { address: ":443" } }\nacme: { agree_tos: true }\nsites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
+    ['1:14 entrypoints: no entrypoint is without TLS, and the CA asks over plain HTTP'],
+  ],
   ['no site', 'services: { web: { command: a } }\n', ['1:1 sites: there is no site: nothing would be served']],
   [
     'an unknown variable',

@@ -32,7 +32,7 @@ interface Running extends AsyncDisposable {
   readonly supervisor: Supervisor;
   readonly lines: string[];
   readonly released: string[];
-  only(): WorkerStatus;
+  single(): WorkerStatus;
 }
 
 function supervise(script: string, timeouts: { startMs?: number; stopMs?: number } = {}): Running {
@@ -68,7 +68,7 @@ function supervise(script: string, timeouts: { startMs?: number; stopMs?: number
     supervisor,
     lines,
     released,
-    only: () => supervisor.snapshot()[0] ?? assert.fail('no worker'),
+    single: () => supervisor.snapshot()[0] ?? assert.fail('no worker'),
     [Symbol.asyncDispose]: () => supervisor.stop({ graceMs: 3_000 }),
   };
 }
@@ -85,29 +85,29 @@ test('a worker is a target once it answers, and no longer when it died', async (
   await using running = supervise(SERVER);
   assert.deepEqual(running.supervisor.targets(), []);
   await until(() => running.supervisor.targets().length === 1);
-  const { pid, id } = running.only();
+  const { pid, id } = running.single();
   process.kill(pid ?? 0, 'SIGKILL');
   await until(() => running.supervisor.targets().length === 0);
-  await until(() => running.only().state === 'backoff');
-  assert.equal(running.only().lastExit, 'signal SIGKILL');
+  await until(() => running.single().state === 'backoff');
+  assert.equal(running.single().lastExit, 'signal SIGKILL');
   await until(() => running.supervisor.targets().length === 1, 3_000);
-  assert.notEqual(running.only().id, id);
+  assert.notEqual(running.single().id, id);
 });
 
 test('leaves balancing after failed health checks, is not killed for it, and comes back', async () => {
   await using running = supervise(SERVER);
   await until(() => running.supervisor.targets().length === 1);
-  const { pid } = running.only();
+  const { pid } = running.single();
   const sick = path.join(folder, 'sick');
   writeFileSync(sick, '');
   try {
-    await until(() => running.only().state === 'unhealthy');
+    await until(() => running.single().state === 'unhealthy');
     assert.deepEqual(running.supervisor.targets(), []);
   } finally {
     rmSync(sick);
   }
-  await until(() => running.only().state === 'ready');
-  assert.equal(running.only().pid, pid);
+  await until(() => running.single().state === 'ready');
+  assert.equal(running.single().pid, pid);
 });
 
 test('a proxy that could not connect has it looked at without waiting for the next check', async () => {
@@ -118,7 +118,7 @@ test('a proxy that could not connect has it looked at without waiting for the ne
     ),
   );
   await until(() => running.supervisor.targets().length === 1);
-  const { pid, id } = running.only();
+  const { pid, id } = running.single();
   process.kill(pid ?? 0, 'SIGUSR2');
   running.supervisor.reportFailure(id);
   await until(() => running.supervisor.targets().length === 0);
@@ -126,16 +126,16 @@ test('a proxy that could not connect has it looked at without waiting for the ne
 
 test('one that never answers is ended with the reason, and tried again', async () => {
   await using running = supervise('setInterval(() => {}, 1000)', { startMs: 300, stopMs: 300 });
-  await until(() => running.only().lastExit !== null);
-  assert.match(running.only().lastExit ?? '', /not ready after 300 ms: .*ENOENT/);
+  await until(() => running.single().lastExit !== null);
+  assert.match(running.single().lastExit ?? '', /not ready after 300 ms: .*ENOENT/);
 });
 
 test('releases a worker before it is told to stop, and KILLs one that does not', async () => {
   const running = supervise(SERVER.replace('() => process.exit(0)', '() => {}'), { stopMs: 200 });
   await until(() => running.supervisor.targets().length === 1);
-  const { id } = running.only();
+  const { id } = running.single();
   await running.supervisor.stop({ graceMs: 3_000 });
   assert.deepEqual(running.released, [id]);
-  assert.equal(running.only().state, 'stopped');
+  assert.equal(running.single().state, 'stopped');
   assert.ok(running.lines.some((line) => line.includes('"event":"worker_killed"')));
 });

@@ -63,6 +63,8 @@ export interface DaemonOptions {
   /** YAML of `sites`, `services` and whatever else; `FOLDER` and `FIXTURES` in it become paths. */
   readonly config: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** More keys of the https entrypoint. */
+  readonly entrypoint?: string;
   /** An existing folder: another run on the same state. */
   readonly folder?: string;
   readonly ports?: Ports;
@@ -89,13 +91,13 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-export function writeConfig(folder: string, ports: Ports, config: string): string {
+export function writeConfig(folder: string, ports: Ports, config: string, entrypoint = ''): string {
   const file = path.join(folder, 'proxy.yaml');
   const text = `runtime_directory: FOLDER/run
 storage: { root: FOLDER/state }
 entrypoints:
   http: { address: ":${ports.http}" }
-  https: { address: ":${ports.https}" }
+  https: { address: ":${ports.https}"${entrypoint === '' ? '' : `, ${entrypoint}`} }
 ${config}`;
   writeFileSync(file, text.replaceAll('FOLDER', folder).replaceAll('FIXTURES', FIXTURES));
   return file;
@@ -104,7 +106,7 @@ ${config}`;
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const folder = options.folder ?? temporaryFolder();
   const ports = options.ports ?? { http: await freePort(), https: await freePort() };
-  const file = writeConfig(folder, ports, options.config);
+  const file = writeConfig(folder, ports, options.config, options.entrypoint);
   const child = spawn(process.execPath, [MAIN, 'run', '-c', file], {
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -26,9 +26,15 @@ export interface PebbleOptions {
   /** Where http-01 is asked. */
   readonly httpPort: number;
   readonly domainBlocklist?: readonly string[];
+  /** Of its certificates, in seconds. */
+  readonly lifetime?: number;
 }
 
-export async function startPebble({ httpPort, domainBlocklist = [] }: PebbleOptions): Promise<Pebble> {
+export async function startPebble({
+  httpPort,
+  domainBlocklist = [],
+  lifetime = 90 * 86_400,
+}: PebbleOptions): Promise<Pebble> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-pebble-'));
   const store = createCertificateStore(folder);
   const listener = openInternalCa(store, Date.now()).issue(['localhost', '127.0.0.1'], Date.now());
@@ -46,7 +52,7 @@ export async function startPebble({ httpPort, domainBlocklist = [] }: PebbleOpti
       ocspResponderURL: '',
       externalAccountBindingRequired: false,
       domainBlocklist,
-      certificateValidityPeriod: 90 * 86_400,
+      certificateValidityPeriod: lifetime,
     },
   };
   writeFileSync(path.join(folder, 'pebble.json'), JSON.stringify(config));

@@ -57,6 +57,15 @@ export class ChunkedDecoder {
   #extensionBytes = 0;
   #trailerBytes = 0;
 
+  /** Makes it ready for another body. */
+  reset(): void {
+    this.#state = 'size';
+    this.#size = 0;
+    this.#digits = 0;
+    this.#extensionBytes = 0;
+    this.#trailerBytes = 0;
+  }
+
   /** Reads on from `from`, up to the next piece of the body or the end of what there is. */
   next(buffer: Buffer, from: number): number {
     let at = from;

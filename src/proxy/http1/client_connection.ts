@@ -10,7 +10,8 @@ import { reasonPhrase, statusOf } from '../failure.ts';
 import type { Failure } from '../failure.ts';
 import type { Entry, Front } from '../front.ts';
 import type { Decision } from '../router.ts';
-import { ChunkedDecoder, DECODED_DATA, DECODED_END, DECODED_ERROR } from './chunked.ts';
+import { BODY_INVALID, BodyReader } from './body_reader.ts';
+import type { BodySink } from './body_reader.ts';
 import { findHeadEnd } from './head_end.ts';
 import { Outbox } from './outbox.ts';
 import { parseRequestHead, RequestHead } from './request_head.ts';
@@ -31,7 +32,7 @@ export interface ClientInfo {
   readonly tls: string | null;
 }
 
-export class ClientConnection implements ExchangeClient, Swept {
+export class ClientConnection implements ExchangeClient, BodySink, Swept {
   readonly #socket: net.Socket;
   readonly #front: Front;
   readonly #entry: Entry;
@@ -46,8 +47,7 @@ export class ClientConnection implements ExchangeClient, Swept {
   #state: State = 'idle';
   #pending: Buffer | null = null;
   #deadline: number;
-  #decoder: ChunkedDecoder | null = null;
-  #remaining = 0;
+  readonly #body = new BodyReader();
   #bodyBytes = 0;
   #maxBodySize = 0;
   #keepAlive = true;
@@ -193,11 +193,10 @@ export class ClientConnection implements ExchangeClient, Swept {
     this.#responseStarted = false;
     this.#bodyBytes = 0;
     this.#bytesOut = 0;
-    this.#requestComplete = head.bodyKind === 'none' || (head.bodyKind === 'length' && head.contentLength === 0);
+    this.#body.begin(head.bodyKind, head.contentLength);
+    this.#requestComplete = this.#body.complete;
     this.#state = this.#requestComplete ? 'waiting' : 'body';
     this.#deadline = this.#requestComplete ? 0 : this.#startedAt + this.#entry.limits.bodyIdleMs;
-    if (head.bodyKind === 'length') this.#remaining = head.contentLength;
-    else if (head.bodyKind === 'chunked') this.#decoder = new ChunkedDecoder();
     const decision = front.router({
       tls: this.#info.tls !== null,
       host: head.host,
@@ -250,42 +249,20 @@ export class ClientConnection implements ExchangeClient, Swept {
   /** Hands on what belongs to the body; returns where it stopped, or -1 when the request is over. */
   #readBody(chunk: Buffer, at: number): number {
     this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
-    if (this.#head.bodyKind === 'length') {
-      const end = Math.min(chunk.length, at + this.#remaining);
-      if (end > at) {
-        this.#remaining -= end - at;
-        this.#passBody(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
-      }
-      if (this.#remaining === 0) this.#bodyComplete();
-      return end;
-    }
-    const decoder = this.#decoder;
-    if (decoder === null) return -1;
-    while (at < chunk.length) {
-      const code = decoder.next(chunk, at);
-      at = decoder.position;
-      if (code === DECODED_DATA) {
-        if (!this.#passBody(chunk.subarray(decoder.dataStart, decoder.dataEnd))) return -1;
-      } else if (code === DECODED_END) {
-        this.#bodyComplete();
-        return at;
-      } else if (code === DECODED_ERROR) {
-        this.#failBody('bad_request', 'the chunked encoding is invalid');
-        return -1;
-      } else {
-        return chunk.length;
-      }
-    }
-    return at;
+    const end = this.#body.read(chunk, at, this);
+    if (end === BODY_INVALID) this.#failBody('bad_request', 'the chunked encoding is invalid');
+    if (end < 0) return -1;
+    if (this.#body.complete) this.#bodyComplete();
+    return end;
   }
 
-  #passBody(chunk: Buffer): boolean {
-    this.#bodyBytes += chunk.length;
+  onBody(piece: Buffer): boolean {
+    this.#bodyBytes += piece.length;
     if (this.#maxBodySize > 0 && this.#bodyBytes > this.#maxBodySize) {
       this.#failBody('body_too_large', `the body is larger than ${this.#maxBodySize} bytes`);
       return false;
     }
-    if (this.#exchange.active && !this.#exchange.writeBody(chunk)) {
+    if (this.#exchange.active && !this.#exchange.writeBody(piece)) {
       this.#socket.pause();
       this.#deadline = 0;
     }
@@ -294,7 +271,6 @@ export class ClientConnection implements ExchangeClient, Swept {
 
   #bodyComplete(): void {
     this.#requestComplete = true;
-    this.#decoder = null;
     if (this.#state === 'body') this.#state = 'waiting';
     this.#deadline = 0;
     if (this.#exchange.active) this.#exchange.endBody();
@@ -435,7 +411,6 @@ export class ClientConnection implements ExchangeClient, Swept {
   /** Says goodbye and reads on for a moment: closing with unread bytes would reset the connection under the answer. */
   #linger(): void {
     this.#pending = null;
-    this.#decoder = null;
     this.#state = 'lingering';
     this.#deadline = this.#front.clock.now() + LINGER_MS;
     this.#socket.end();

@@ -3,7 +3,8 @@
  * anything about the request; its exchange does.
  */
 import net from 'node:net';
-import { ChunkedDecoder, DECODED_DATA, DECODED_END, DECODED_ERROR } from '../http1/chunked.ts';
+import { BODY_INVALID, BodyReader } from '../http1/body_reader.ts';
+import type { BodySink } from '../http1/body_reader.ts';
 import { findHeadEnd } from '../http1/head_end.ts';
 import { parseResponseHead, ResponseHead } from '../http1/response_head.ts';
 import type { Clock, Swept } from '../clock.ts';
@@ -39,7 +40,7 @@ export interface UpstreamListener {
 
 type State = 'connecting' | 'idle' | 'head' | 'body' | 'closed';
 
-export class UpstreamConnection implements Swept {
+export class UpstreamConnection implements BodySink, Swept {
   readonly #origin: Origin;
   readonly socket: net.Socket;
   /** Requests sent on it before the present one. */
@@ -49,8 +50,7 @@ export class UpstreamConnection implements Swept {
   #listener: UpstreamListener | null;
   #pending: Buffer | null = null;
   readonly #head = new ResponseHead();
-  #decoder: ChunkedDecoder | null = null;
-  #remaining = 0;
+  readonly #body = new BodyReader();
   #reusable = true;
   #requestComplete = false;
   /** Time by the sweep's clock at which waiting ends; 0: none. */
@@ -166,56 +166,29 @@ export class UpstreamConnection implements Swept {
     this.#reusable = head.keepAlive;
     this.#state = 'body';
     this.#listener?.onHead(head);
-    if (head.bodyKind === 'chunked') {
-      this.#decoder = new ChunkedDecoder();
-    } else if (head.bodyKind === 'length') {
-      this.#remaining = head.contentLength;
-      if (this.#remaining === 0) this.#finish();
-    } else if (head.bodyKind === 'none') {
-      this.#finish();
-    } else {
-      this.#reusable = false;
-    }
+    if (head.bodyKind === 'close') this.#reusable = false;
+    this.#body.begin(head.bodyKind, head.contentLength);
+    if (this.#body.complete) this.#finish();
   }
 
   /** Hands over what belongs to the body; returns where it stopped, or -1 when the connection is over. */
   #readBody(chunk: Buffer, at: number): number {
-    const { bodyKind } = this.#head;
-    if (bodyKind === 'length') {
-      const end = Math.min(chunk.length, at + this.#remaining);
-      this.#remaining -= end - at;
-      this.#listener?.onData(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
-      if (this.#remaining === 0) this.#finish();
-      return end;
-    }
-    if (bodyKind === 'chunked' && this.#decoder !== null) {
-      const decoder = this.#decoder;
-      for (;;) {
-        const code = decoder.next(chunk, at);
-        at = decoder.position;
-        if (code === DECODED_DATA) {
-          this.#listener?.onData(chunk.subarray(decoder.dataStart, decoder.dataEnd));
-        } else if (code === DECODED_END) {
-          this.#finish();
-          return at;
-        } else if (code === DECODED_ERROR) {
-          this.#fail('upstream_cut', new Error('invalid chunked encoding'));
-          return -1;
-        } else {
-          return chunk.length;
-        }
-        if (this.#state !== 'body') return -1;
-      }
-    }
-    this.#listener?.onData(at === 0 ? chunk : chunk.subarray(at));
-    return chunk.length;
+    const end = this.#body.read(chunk, at, this);
+    if (end === BODY_INVALID) this.#fail('upstream_cut', new Error('invalid chunked encoding'));
+    if (end < 0) return -1;
+    if (this.#body.complete) this.#finish();
+    return end;
+  }
+
+  onBody(piece: Buffer): boolean {
+    this.#listener?.onData(piece);
+    return this.#state === 'body';
   }
 
   /** The response is complete: the connection goes back to its target, or is closed. */
   #finish(): void {
     const listener = this.#listener;
     this.#listener = null;
-    this.#decoder = null;
     if (this.#reusable && this.#requestComplete && !this.#origin.removed) {
       this.#state = 'idle';
       this.#deadline = 0;

@@ -1,0 +1,95 @@
+/** Which workers and upstreams get requests, while they come and go. */
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'node:test';
+import { RECORDING_SERVICE, startDaemon, writeConfig } from './support/daemon.ts';
+import type { Daemon } from './support/daemon.ts';
+import { eventually } from './support/eventually.ts';
+import { sendAccounted } from './support/load.ts';
+import { run } from './support/processes.ts';
+
+interface Upstream {
+  readonly name: string;
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+async function startUpstream(name: string, port = 0): Promise<Upstream> {
+  const server = http.createServer((_request, response) => response.end(name));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  return {
+    name,
+    port: (server.address() as AddressInfo).port,
+    stop: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Who answered each of `count` requests, over one connection. */
+async function askers(daemon: Daemon, count: number): Promise<string[]> {
+  const targets = Array.from({ length: count }, () => `${daemon.origin}/`);
+  const { stdout } = await run('curl', ['-sSk', '--max-time', '10', '-w', '\n', ...targets]);
+  return stdout.trim().split('\n');
+}
+
+test('takes turns over upstreams, leaves out one that is gone, and takes it back', async () => {
+  const [a, b] = [await startUpstream('a'), await startUpstream('b')];
+  await using daemon = await startDaemon({
+    config: `proxy_processes: 1
+sites: [{ hosts: [localhost], service: web }]
+services:
+  web:
+    upstreams: ["http://127.0.0.1:${a.port}", "http://localhost:${b.port}"]
+    load_balancing: { policy: round_robin }
+    health_check: { interval: 100ms }
+`,
+  });
+  await eventually(async () => new Set(await askers(daemon, 4)).size === 2);
+  const turns = await askers(daemon, 10);
+  assert.equal(turns.filter((name) => name === 'a').length, 5, turns.join(' '));
+
+  await b.stop();
+  assert.deepEqual(new Set(await askers(daemon, 10)), new Set(['a']), 'from the first request on');
+  await eventually(() => daemon.events('upstream_unhealthy').length > 0);
+
+  const back = await startUpstream('b', b.port);
+  await eventually(async () => new Set(await askers(daemon, 4)).size === 2);
+  await Promise.all([a.stop(), back.stop()]);
+  await eventually(async () => (await askers(daemon, 1))[0] === '503 Service Unavailable');
+});
+
+test('a reload that replaces every worker loses no request and executes none twice', async () => {
+  const site = `sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE}`;
+  await using daemon = await startDaemon({ config: site });
+  const before = (await daemon.status()).services[0]?.workers.map(({ pid }) => pid) ?? [];
+  const over = new AbortController();
+  const load = sendAccounted(daemon, { methods: ['GET', 'POST'], connections: 12, signal: over.signal });
+  writeConfig(daemon.folder, daemon.ports, site.replace('workers: 2', 'workers: 3'));
+  const { code, stdout, stderr } = await daemon.verb('reload');
+  await eventually(() => daemon.events('worker_stopped').length === 2);
+  over.abort();
+  const { answers, executions } = await load;
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /service web changed/);
+  const after = (await daemon.status()).services[0]?.workers.map(({ pid }) => pid) ?? [];
+  assert.equal(after.filter((pid) => before.includes(pid)).length, 0);
+  assert.ok(answers.length > 100);
+  assert.deepEqual(
+    answers.filter(({ status }) => status !== 200),
+    [],
+  );
+  assert.ok(answers.every(({ id }) => executions.get(id) === 1));
+});
+
+test('a reload whose new workers never become ready keeps the old ones', async () => {
+  const site = `sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE}`;
+  await using daemon = await startDaemon({ config: site });
+  writeConfig(daemon.folder, daemon.ports, site.replace('node worker.mjs', 'node missing.mjs'));
+  const { code, stdout } = await daemon.verb('reload');
+  assert.equal(code, 1);
+  assert.match(stdout, /service web NOT changed: its new workers did not become ready/);
+  assert.match((await askers(daemon, 1))[0] ?? '', /^web\//);
+});
