@@ -88,8 +88,8 @@ test('a reload whose new workers never become ready keeps the old ones', async (
   const site = `sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE}`;
   await using daemon = await startDaemon({ config: site });
   writeConfig(daemon.folder, daemon.ports, site.replace('node worker.mjs', 'node missing.mjs'));
-  const { code, stdout } = await daemon.verb('reload');
+  const { code, stderr } = await daemon.verb('reload');
   assert.equal(code, 1);
-  assert.match(stdout, /service web NOT changed: its new workers did not become ready/);
+  assert.match(stderr, /new workers of web did not become ready; nothing was changed/);
   assert.match((await askers(daemon, 1))[0] ?? '', /^web\//);
 });

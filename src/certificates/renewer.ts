@@ -58,8 +58,8 @@ export interface CertificateStatus {
 }
 
 export interface Renewer {
-  /** Publishes what can be had without a CA. */
-  load(): Promise<void>;
+  /** Publishes what is stored and, with `issue`, what the internal CA can add. */
+  load(options: { readonly issue: boolean }): Promise<void>;
   /** Begins to renew by itself. */
   start(): void;
   /** Other sites from now on; certificates that are still wanted stay. */
@@ -179,7 +179,10 @@ export function createRenewer(options: RenewerOptions): Renewer {
     item.attempts = store.loadAttempts(item.issuer, item.name);
     const covers = certificate !== null && item.hosts.every((host) => certificate.names.includes(host));
     item.certificate = covers && certificate.notAfter > Date.now() ? certificate : null;
-    if (item.mode === 'internal' && item.certificate === null) issueInternal(item);
+  };
+
+  const issueMissing = (): void => {
+    for (const item of managed) if (item.mode === 'internal' && item.certificate === null) issueInternal(item);
   };
 
   const readFiles = (item: Managed, files: { readonly certificate: string; readonly key: string }): void => {
@@ -290,14 +293,16 @@ export function createRenewer(options: RenewerOptions): Renewer {
   };
 
   return {
-    load: () => {
+    load: ({ issue }) => {
       setWanted(options.sites);
+      if (issue) issueMissing();
       return publish();
     },
     start: () => void loop(),
     setSites: async (sites, nextAcme) => {
       acme = nextAcme;
       setWanted(sites);
+      issueMissing();
       await publish();
       wake.abort();
     },

@@ -28,7 +28,7 @@ export interface ControlPlane {
 
 export type ReloadOutcome =
   | { readonly ok: true; readonly changes: readonly string[]; readonly notReloaded: readonly string[] }
-  | { readonly ok: false; readonly problems: readonly Problem[] };
+  | { readonly ok: false; readonly reason: string; readonly problems: readonly Problem[] };
 
 export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHandler>> {
   return {
@@ -36,8 +36,9 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
     'POST /v1/reload': async () => {
       const outcome = await plane.reload();
       if (outcome.ok) return { changes: outcome.changes, not_reloaded: outcome.notReloaded };
-      const details = outcome.problems.map(formatProblem);
-      throw new AdminError(422, 'bad_configuration', 'the file has problems; nothing was changed', details);
+      const { reason, problems } = outcome;
+      const code = problems.length > 0 ? 'bad_configuration' : 'not_applied';
+      throw new AdminError(422, code, `${reason}; nothing was changed`, problems.map(formatProblem));
     },
     'POST /v1/renew': (input) =>
       plane.renewer.renew({

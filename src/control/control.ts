@@ -9,15 +9,16 @@ import type { AdminServer } from './admin.ts';
 import { createApi } from './api.ts';
 import type { ControlPlane, ReloadOutcome } from './api.ts';
 import { proxyIdentity } from './identity.ts';
-import { bindListener, ListenError } from './listeners.ts';
+import { bindListeners, ListenError, rebindListeners } from './listeners.ts';
 import type { Listener } from './listeners.ts';
 import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
 import { createProxyPool } from './proxies.ts';
+import { planReload } from './reload.ts';
 import { startService } from './services.ts';
 import type { RunningService } from './services.ts';
 import { createRenewer } from '../certificates/renewer.ts';
-import { loadConfig } from '../config/load.ts';
-import type { Config, EntrypointConfig, ServiceConfig } from '../config/config.ts';
+import { formatProblem, loadConfig } from '../config/load.ts';
+import type { Config, ServiceConfig } from '../config/config.ts';
 import type { LogFormat, Logger } from '../log.ts';
 import type { Identity } from '../snapshot.ts';
 import { createGuard } from '../workers/guard.ts';
@@ -51,7 +52,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const guard = createGuard();
   let listeners: readonly Listener[];
   try {
-    listeners = await bindAll(config.entrypoints, config.proxyProcesses);
+    listeners = await bindListeners(config.entrypoints, config.proxyProcesses);
   } catch (error) {
     await guard.close();
     lock.release();
@@ -125,59 +126,55 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   void pool.publish('challenges', { http01: {} });
   for (const service of config.services) services.set(service.name, run(service));
   void publishUpstreams();
-  await renewer.load();
+  await renewer.load({ issue: options.purpose !== 'renew' });
   void pool.publish('sites', sitesPart(config));
   await pool.start();
 
-  const applyConfig = async (next: Config): Promise<Extract<ReloadOutcome, { ok: true }>> => {
-    const notReloaded = fixedKeys(config, next);
-    const changes: string[] = [];
-    // Whatever can fail comes first, so that a failure changes nothing.
-    const opened = await bindChanged(listeners, config, next);
-    const before = config;
-    config = next;
-
-    const retired: RunningService[] = [];
-    const started: RunningService[] = [];
-    for (const service of next.services) {
-      const running = services.get(service.name);
-      if (running !== undefined && same(running.config, service)) continue;
-      changes.push(`service ${service.name} ${running === undefined ? 'added' : 'changed'}`);
-      const replacement = run(service);
-      started.push(replacement);
-      // Ready-first: the old workers serve until the new ones can.
-      if (running === undefined || (await replacement.untilReady())) {
-        services.set(service.name, replacement);
-        if (running !== undefined) retired.push(running);
-      } else {
-        void replacement.stop(0);
-        log.error('service_not_replaced', { service: service.name, reason: 'its new workers did not become ready' });
-        changes.pop();
-        changes.push(`service ${service.name} NOT changed: its new workers did not become ready`);
-      }
+  const apply = async (next: Config): Promise<ReloadOutcome> => {
+    const plan = planReload(
+      config,
+      [...services.values()].map((service) => service.config),
+      next,
+    );
+    // What can fail comes first: the old listeners and workers serve until all the new ones are there.
+    const opened = await rebindListeners(listeners, config.entrypoints, next.entrypoints, config.proxyProcesses);
+    const replacements = plan.services.changed.map(run);
+    const ready = await Promise.all(replacements.map((service) => service.untilReady()));
+    if (ready.includes(false)) {
+      await Promise.all(replacements.map((service) => service.stop(0)));
+      for (const listener of opened) if (!listeners.includes(listener)) listener.close();
+      const failed = plan.services.changed.filter((_, i) => ready[i] === false).map(({ name }) => name);
+      return { ok: false, reason: `new workers of ${failed.join(', ')} did not become ready`, problems: [] };
     }
-    for (const [name, running] of services) {
-      if (next.services.some((service) => service.name === name)) continue;
-      changes.push(`service ${name} removed`);
-      services.delete(name);
-      retired.push(running);
-    }
-    if (!same(before.sites, next.sites)) changes.push('sites changed');
-    if (!same(before.acme, next.acme)) changes.push('acme changed');
-    if (!same(before.entrypoints, next.entrypoints)) changes.push('entrypoints changed');
-    if (!same(before.logging, next.logging)) changes.push('logging changed');
-
+    const retired = [...replacements.map(({ config: { name } }) => name), ...plan.services.removed].flatMap(
+      (name) => services.get(name) ?? [],
+    );
+    for (const name of plan.services.removed) services.delete(name);
+    for (const service of [...replacements, ...plan.services.added.map(run)])
+      services.set(service.config.name, service);
     const closed = listeners.filter((listener) => !opened.includes(listener));
+    ({ config } = plan);
     listeners = opened;
     await publishUpstreams();
-    await pool.publish('limits', limitsPart(next));
-    await renewer.setSites(next.sites, next.acme);
-    await pool.publish('sites', sitesPart(next));
+    await pool.publish('limits', limitsPart(config));
+    await renewer.setSites(config.sites, config.acme);
+    await pool.publish('sites', sitesPart(config));
     pool.setListeners(listeners);
     for (const listener of closed) listener.close();
-    // Retired services are out of balancing since publishUpstreams; their workers end when their requests have.
+    // Out of balancing since publishUpstreams; their workers end when their requests have.
     for (const service of retired) void service.stop(service.config.timeouts.drainMs + service.config.timeouts.stopMs);
-    return { ok: true, changes, notReloaded };
+    return { ok: true, changes: plan.changes, notReloaded: plan.notReloaded };
+  };
+
+  const reload = async (): Promise<ReloadOutcome> => {
+    const loaded = loadConfig({ file: config.file, env });
+    if (!loaded.ok) return { ok: false, reason: 'the file has problems', problems: loaded.problems };
+    try {
+      return await apply(loaded.config);
+    } catch (error) {
+      if (!(error instanceof ListenError)) throw error;
+      return { ok: false, reason: error.message, problems: [] };
+    }
   };
 
   let reloading: Promise<unknown> = Promise.resolve();
@@ -193,22 +190,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     renewer,
     startedAt,
     reload: () => {
-      const outcome = reloading.then(async (): Promise<ReloadOutcome> => {
-        const loaded = loadConfig({ file: config.file, env });
-        if (!loaded.ok) {
-          log.error('reload_refused', { file: config.file, problems: loaded.problems.length });
-          return loaded;
-        }
-        try {
-          const result = await applyConfig(loaded.config);
-          log.info('reloaded', { changes: result.changes, not_reloaded: result.notReloaded });
-          return result;
-        } catch (error) {
-          if (!(error instanceof ListenError)) throw error;
-          log.error('reload_refused', { file: config.file, error });
-          const place = { file: config.file, line: 1, column: 1, path: 'entrypoints' };
-          return { ok: false, problems: [{ ...place, message: error.message }] };
-        }
+      const outcome = reloading.then(reload).then((result) => {
+        if (result.ok) log.info('reloaded', { changes: result.changes, not_reloaded: result.notReloaded });
+        else log.error('reload_refused', { reason: result.reason, problems: result.problems.map(formatProblem) });
+        return result;
       });
       reloading = outcome.catch(() => {});
       return outcome;
@@ -242,8 +227,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 function prepareRuntime(config: Config, log: Logger): Identity | null {
   try {
     // Others may pass, to the sockets they have a right to; they cannot list.
-    mkdirSync(config.runtimeDirectory, { recursive: true, mode: 0o711 });
-    if (process.getuid?.() === 0) chmodSync(config.runtimeDirectory, 0o711);
+    const made = mkdirSync(config.runtimeDirectory, { recursive: true, mode: 0o711 });
+    // Whatever our umask; a folder that was there keeps the rights its owner gave it.
+    if (made !== undefined) chmodSync(config.runtimeDirectory, 0o711);
   } catch (error) {
     throw new StartError(`runtime_directory ${config.runtimeDirectory} cannot be used: ${String(error)}`);
   }
@@ -260,51 +246,6 @@ function takeRuntime(directory: string, log: Logger): RuntimeLock {
   const reclaimed = outcome.lock.reclaim();
   if (reclaimed > 0) log.warn('workers_reclaimed', { process_groups: reclaimed });
   return outcome.lock;
-}
-
-async function bindAll(entrypoints: readonly EntrypointConfig[], slots: number): Promise<readonly Listener[]> {
-  const bound: Listener[] = [];
-  try {
-    for (const entrypoint of entrypoints) bound.push(await bindListener(entrypoint, slots));
-    return bound;
-  } catch (error) {
-    for (const listener of bound) listener.close();
-    throw error;
-  }
-}
-
-/** The listeners of `next`: those already open stay, the others are bound. */
-async function bindChanged(current: readonly Listener[], before: Config, next: Config): Promise<readonly Listener[]> {
-  const kept = new Map<string, Listener>();
-  for (const { name, host, port, tls } of next.entrypoints) {
-    const old = before.entrypoints.find((entrypoint) => entrypoint.name === name);
-    const listener = current.find((candidate) => candidate.name === name);
-    if (old?.host === host && old.port === port && old.tls === tls && listener !== undefined) kept.set(name, listener);
-  }
-  const missing = next.entrypoints.filter(({ name }) => !kept.has(name));
-  const bound = await bindAll(missing, before.proxyProcesses);
-  return next.entrypoints.flatMap(
-    ({ name }) => kept.get(name) ?? bound.find((listener) => listener.name === name) ?? [],
-  );
-}
-
-/** Keys that only a new start can change, of those that differ. */
-function fixedKeys(before: Config, next: Config): string[] {
-  const keys: readonly (readonly [string, unknown, unknown])[] = [
-    ['user', before.user, next.user],
-    ['group', before.group, next.group],
-    ['runtime_directory', before.runtimeDirectory, next.runtimeDirectory],
-    ['storage.root', before.stateDirectory, next.stateDirectory],
-    ['proxy_processes', before.proxyProcesses, next.proxyProcesses],
-    ['admin.socket', before.admin.socket, next.admin.socket],
-    ['logging.level', before.logging.level, next.logging.level],
-    ['logging.format', before.logging.format, next.logging.format],
-  ];
-  return keys.filter(([, a, b]) => a !== b).map(([key]) => key);
-}
-
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {

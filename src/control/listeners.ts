@@ -42,7 +42,7 @@ interface ServerHandle {
 type CreateServerHandle = (host: string, port: number, type: 4 | 6, fd: -1, flags: number) => ServerHandle | number;
 
 /** Binds an entrypoint's sockets, or throws a `ListenError` whose message an operator can act on. */
-export async function bindListener(address: ListenAddress, slots: number): Promise<Listener> {
+async function bindListener(address: ListenAddress, slots: number): Promise<Listener> {
   const create: unknown = Reflect.get(net, '_createServerHandle');
   if (typeof create !== 'function') throw new ListenError('this Node cannot bind sockets for its proxies', 'ENOSYS');
   const hosts = address.host === null ? ['::', '0.0.0.0'] : [address.host];
@@ -58,6 +58,34 @@ export async function bindListener(address: ListenAddress, slots: number): Promi
     }
   }
   throw await explain(address, problem);
+}
+
+/** Binds all, or none. */
+export async function bindListeners(addresses: readonly ListenAddress[], slots: number): Promise<readonly Listener[]> {
+  const bound: Listener[] = [];
+  try {
+    for (const address of addresses) bound.push(await bindListener(address, slots));
+    return bound;
+  } catch (error) {
+    for (const listener of bound) listener.close();
+    throw error;
+  }
+}
+
+/** The listeners of `next`: those open at the same address stay, the others are bound. Closes none. */
+export async function rebindListeners(
+  open: readonly Listener[],
+  before: readonly (ListenAddress & { readonly tls: boolean })[],
+  next: readonly (ListenAddress & { readonly tls: boolean })[],
+  slots: number,
+): Promise<readonly Listener[]> {
+  const isKept = ({ name, host, port, tls }: (typeof next)[number]): boolean =>
+    before.some((old) => old.name === name && old.host === host && old.port === port && old.tls === tls);
+  const bound = await bindListeners(
+    next.filter((address) => !isKept(address)),
+    slots,
+  );
+  return next.flatMap((address) => (isKept(address) ? open : bound).find(({ name }) => name === address.name) ?? []);
 }
 
 /** SO_REUSEPORT lets a second instance in silently; an ordinary bind first does not. */

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { planReload } from './reload.ts';
+import type { Config, ServiceConfig } from '../config/config.ts';
+
+function service(name: string, workers = 2): ServiceConfig {
+  return {
+    name,
+    command: ['app'],
+    upstreams: [],
+    directory: '/',
+    env: {},
+    user: null,
+    workers,
+    healthCheck: { path: null, intervalMs: 1, timeoutMs: 1, rise: 1, fall: 1 },
+    loadBalancing: { policy: 'least_conn', retries: 2 },
+    timeouts: { startMs: 1, drainMs: 1, stopMs: 1, connectMs: 1, responseMs: 1, idleMs: 1 },
+  };
+}
+
+function config(changes: Partial<Config> = {}): Config {
+  return {
+    file: '/proxy.yaml',
+    user: null,
+    group: null,
+    runtimeDirectory: '/run/proxy',
+    stateDirectory: '/var/lib/proxy',
+    entrypoints: [],
+    proxyProcesses: 2,
+    acme: null,
+    sites: [],
+    services: [service('a'), service('b')],
+    shutdown: { gracePeriodMs: 1 },
+    admin: { socket: '/run/proxy/admin.sock' },
+    logging: { level: 'info', format: 'auto', access: true },
+    ...changes,
+  };
+}
+
+test('an unchanged file changes nothing', () => {
+  const plan = planReload(config(), config().services, config());
+  assert.deepEqual(plan.changes, []);
+  assert.deepEqual(plan.config, config());
+});
+
+test('tells added, changed and removed services apart', () => {
+  const next = config({ services: [service('b', 3), service('c')] });
+  const { services, changes } = planReload(config(), config().services, next);
+  assert.deepEqual(
+    [services.added.map(({ name }) => name), services.changed.map(({ name }) => name), services.removed],
+    [['c'], ['b'], ['a']],
+  );
+  assert.deepEqual(changes, ['service c added', 'service b changed', 'service a removed']);
+});
+
+test('keeps and names what only a new start can change', () => {
+  const next = config({
+    runtimeDirectory: '/elsewhere',
+    proxyProcesses: 8,
+    logging: { level: 'debug', format: 'auto', access: false },
+  });
+  const plan = planReload(config(), config().services, next);
+  assert.deepEqual(plan.notReloaded, ['runtime_directory', 'proxy_processes', 'logging.level']);
+  assert.equal(plan.config.runtimeDirectory, '/run/proxy');
+  assert.equal(plan.config.proxyProcesses, 2);
+  assert.deepEqual(plan.config.logging, { level: 'info', format: 'auto', access: false });
+});

@@ -1,0 +1,64 @@
+/** What a new configuration changes, as a value: pure, so that everything that can be refused is known before anything is done. */
+import type { Config, ServiceConfig } from '../config/config.ts';
+
+export interface ReloadPlan {
+  /** The new configuration, with what only a new start can change as it was. */
+  readonly config: Config;
+  /** For people. */
+  readonly changes: readonly string[];
+  /** Keys that differ and need a new start. */
+  readonly notReloaded: readonly string[];
+  readonly services: {
+    readonly added: readonly ServiceConfig[];
+    readonly changed: readonly ServiceConfig[];
+    readonly removed: readonly string[];
+  };
+}
+
+/** `running`: the services as they are, which after a failed reload is not what `before` says. */
+export function planReload(before: Config, running: readonly ServiceConfig[], next: Config): ReloadPlan {
+  const old = new Map(running.map((service) => [service.name, service]));
+  const added = next.services.filter(({ name }) => !old.has(name));
+  const changed = next.services.filter((service) => old.has(service.name) && !same(old.get(service.name), service));
+  const removed = [...old.keys()].filter((name) => !next.services.some((service) => service.name === name));
+  const sections = (['sites', 'acme', 'entrypoints', 'shutdown'] as const).filter(
+    (key) => !same(before[key], next[key]),
+  );
+  const config: Config = {
+    ...next,
+    user: before.user,
+    group: before.group,
+    runtimeDirectory: before.runtimeDirectory,
+    stateDirectory: before.stateDirectory,
+    proxyProcesses: before.proxyProcesses,
+    admin: before.admin,
+    logging: { ...before.logging, access: next.logging.access },
+  };
+  const fixed: readonly (readonly [string, unknown, unknown])[] = [
+    ['user', before.user, next.user],
+    ['group', before.group, next.group],
+    ['runtime_directory', before.runtimeDirectory, next.runtimeDirectory],
+    ['storage.root', before.stateDirectory, next.stateDirectory],
+    ['proxy_processes', before.proxyProcesses, next.proxyProcesses],
+    ['admin.socket', before.admin.socket, next.admin.socket],
+    ['logging.level', before.logging.level, next.logging.level],
+    ['logging.format', before.logging.format, next.logging.format],
+  ];
+  return {
+    config,
+    changes: [
+      ...added.map(({ name }) => `service ${name} added`),
+      ...changed.map(({ name }) => `service ${name} changed`),
+      ...removed.map((name) => `service ${name} removed`),
+      ...sections.map((key) => `${key} changed`),
+      ...(before.logging.access === next.logging.access ? [] : ['logging.access changed']),
+    ],
+    notReloaded: fixed.filter(([, a, b]) => a !== b).map(([key]) => key),
+    services: { added, changed, removed },
+  };
+}
+
+/** Configurations are plain values whose keys come in one order. */
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
