@@ -206,6 +206,9 @@ test('until a name has its certificate, port 80 says why instead of redirecting'
   assert.equal(failed?.['code'], 5);
   const next = (await daemon.status()).certificates[0];
   assert.match(next?.last_error ?? '', /\w/);
+  // An operator need not wait for the next attempt.
+  assert.equal((await daemon.verb('renew')).code, 5);
+  assert.equal(daemon.events('certificate_failed').length, 2);
 });
 
 test('a CA that cannot be reached holds up nothing, and is told of with exit code 4', async () => {

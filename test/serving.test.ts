@@ -166,6 +166,23 @@ test('tells status to people and to programs', async () => {
   assert.equal(value.services[0]?.workers.length, 2);
 });
 
+test('the admin API answers what it cannot do in one form, and only on its socket', async () => {
+  await using daemon = await startDaemon({ config: SITE });
+  const socket = path.join(daemon.folder, 'run/admin.sock');
+  const ask = async (...args: readonly string[]): Promise<unknown> => {
+    const { stdout } = await run('curl', ['-sS', '--unix-socket', socket, '-w', ' %{http_code}', ...args]);
+    const [, body = '', status] = /^(.*) (\d+)$/s.exec(stdout) ?? [];
+    const { error } = JSON.parse(body) as { error: { code: string; message: string; details: unknown[] } };
+    assert.ok(error.message.length > 0 && Array.isArray(error.details));
+    return [Number(status), error.code];
+  };
+  assert.deepEqual(await ask('http://localhost/v1/nothing'), [404, 'not_found']);
+  assert.deepEqual(await ask('http://localhost/v1/reload'), [405, 'method_not_allowed']);
+  assert.deepEqual(await ask('-d', '{', 'http://localhost/v1/renew'), [400, 'bad_json']);
+  assert.deepEqual(await ask('-d', '{"names":1}', 'http://localhost/v1/renew'), [400, 'bad_request']);
+  assert.doesNotMatch(await curl('--cacert', daemon.ca, `${daemon.origin}/v1/status`), /"version"/);
+});
+
 async function openssl(daemon: Daemon, args: readonly string[]): Promise<string> {
   const { stdout, stderr } = await run('openssl', ['s_client', '-connect', `127.0.0.1:${daemon.ports.https}`, ...args]);
   return stdout + stderr;

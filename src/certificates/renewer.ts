@@ -260,9 +260,11 @@ export function createRenewer(options: RenewerOptions): Renewer {
   };
 
   const renewOne = async (item: Managed, { force, dryRun }: RenewOptions): Promise<RenewalResult> => {
-    const { name, mode } = item;
+    const { name, mode, certificate } = item;
     if (dryRun) return tryOrder(item);
-    if (!force && dueAt(item) > Date.now()) return { name, outcome: 'not_due', code: 0 };
+    // Pauses after failures are for the loop: whoever asks may have mended the cause.
+    const due = certificate === null || renewAt(name, certificate) <= Date.now();
+    if (!force && !due) return { name, outcome: 'not_due', code: 0 };
     if (mode === 'acme') return order(item);
     read(item);
     if (mode === 'internal') issueInternal(item);
