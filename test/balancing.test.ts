@@ -93,3 +93,16 @@ test('a reload whose new workers never become ready keeps the old ones', async (
   assert.match(stderr, /new workers of web did not become ready; nothing was changed/);
   assert.match((await askers(daemon, 1))[0] ?? '', /^web\//);
 });
+
+const onlyRoot = process.getuid?.() === 0 ? false : 'only root can choose who workers are';
+test('a reload that names an unknown user changes nothing', { skip: onlyRoot }, async () => {
+  const site = `sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE}`;
+  await using daemon = await startDaemon({ config: site });
+  writeConfig(daemon.folder, daemon.ports, site.replace('workers: 2', 'workers: 2\n    user: no-such-user'));
+  const { code, stderr } = await daemon.verb('reload');
+  assert.equal(code, 1);
+  assert.match(stderr, /there is no user "no-such-user" on this machine; nothing was changed/);
+  daemon.child.kill('SIGHUP');
+  await eventually(() => daemon.events('reload_refused').length === 2);
+  assert.match((await askers(daemon, 1))[0] ?? '', /^web\//);
+});

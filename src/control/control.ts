@@ -8,7 +8,7 @@ import { startAdminServer } from './admin.ts';
 import type { AdminServer } from './admin.ts';
 import { createApi } from './api.ts';
 import type { ControlPlane, ReloadOutcome } from './api.ts';
-import { proxyIdentity } from './identity.ts';
+import { IdentityError, proxyIdentity } from './identity.ts';
 import { bindListeners, ListenError, rebindListeners } from './listeners.ts';
 import type { Listener } from './listeners.ts';
 import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
@@ -138,20 +138,27 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     );
     // What can fail comes first: the old listeners and workers serve until all the new ones are there.
     const opened = await rebindListeners(listeners, config.entrypoints, next.entrypoints, config.proxyProcesses);
-    const replacements = plan.services.changed.map(run);
-    const ready = await Promise.all(replacements.map((service) => service.untilReady()));
-    if (ready.includes(false)) {
-      await Promise.all(replacements.map((service) => service.stop(0)));
+    const { added, changed, removed } = plan.services;
+    const started: RunningService[] = [];
+    const giveUp = async (reason: string): Promise<ReloadOutcome> => {
+      await Promise.all(started.map((service) => service.stop(0)));
       for (const listener of opened) if (!listeners.includes(listener)) listener.close();
-      const failed = plan.services.changed.filter((_, i) => ready[i] === false).map(({ name }) => name);
-      return { ok: false, reason: `new workers of ${failed.join(', ')} did not become ready`, problems: [] };
+      return { ok: false, reason, problems: [] };
+    };
+    try {
+      for (const service of [...changed, ...added]) started.push(run(service));
+    } catch (error) {
+      if (error instanceof IdentityError) return giveUp(error.message);
+      throw error;
     }
-    const retired = [...replacements.map(({ config: { name } }) => name), ...plan.services.removed].flatMap(
-      (name) => services.get(name) ?? [],
+    const ready = await Promise.all(
+      started.map((service) => !changed.includes(service.config) || service.untilReady()),
     );
-    for (const name of plan.services.removed) services.delete(name);
-    for (const service of [...replacements, ...plan.services.added.map(run)])
-      services.set(service.config.name, service);
+    const failed = started.filter((_, i) => ready[i] === false).map((service) => service.config.name);
+    if (failed.length > 0) return giveUp(`new workers of ${failed.join(', ')} did not become ready`);
+    const retired = [...changed.map(({ name }) => name), ...removed].flatMap((name) => services.get(name) ?? []);
+    for (const name of removed) services.delete(name);
+    for (const service of started) services.set(service.config.name, service);
     const closed = listeners.filter((listener) => !opened.includes(listener));
     ({ config } = plan);
     listeners = opened;
