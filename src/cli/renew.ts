@@ -4,6 +4,7 @@ import { findSocket, readConfiguration } from './configuration.ts';
 import { ownCommand } from './run.ts';
 import { complain, complainAbout, formatTable, print } from './terminal.ts';
 import { startControlPlane } from '../control/control.ts';
+import { createLogWriter } from '../control/log_writer.ts';
 import { createLogger } from '../log.ts';
 
 export interface RenewOptions {
@@ -35,7 +36,8 @@ export async function renew(options: RenewOptions): Promise<number> {
 async function renewAlone(options: RenewOptions): Promise<number> {
   const config = readConfiguration(options.config);
   if (config === null) return 2;
-  const log = createLogger({ level: 'warn', format: 'text', write: (line) => void process.stderr.write(line) });
+  const logWriter = createLogWriter(process.stderr);
+  const log = createLogger({ level: 'warn', format: 'text', write: (line) => logWriter.write(line) });
   let report;
   try {
     const plane = await startControlPlane({
@@ -45,7 +47,7 @@ async function renewAlone(options: RenewOptions): Promise<number> {
       env: process.env,
       log,
       logFormat: 'text',
-      writeLines: (lines) => void process.stderr.write(lines),
+      logWriter,
       proxyCommand: ownCommand(),
     });
     const { names, force, dryRun } = options;

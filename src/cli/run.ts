@@ -44,7 +44,7 @@ export async function run(option: string | undefined): Promise<number> {
       env: process.env,
       log,
       logFormat,
-      writeLines: (lines, dropped) => writer.write(lines, dropped),
+      logWriter: writer,
       proxyCommand: ownCommand(),
     });
   } catch (error) {

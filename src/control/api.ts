@@ -18,6 +18,8 @@ export interface ControlPlane {
   readonly proxies: ProxyPool;
   readonly renewer: Renewer;
   readonly startedAt: number;
+  /** Lines nobody took in time. */
+  droppedLogLines(): number;
   /** Reads the file again. */
   reload(): Promise<ReloadOutcome>;
   /** Ends everything within the grace period. */
@@ -76,6 +78,7 @@ function status(plane: ControlPlane): unknown {
     pid: process.pid,
     started_at: iso(plane.startedAt),
     configuration: config.file,
+    dropped_log_lines: plane.droppedLogLines(),
     listeners: plane.listeners.map(({ name, host, port }) => ({
       name,
       address: `${host === null ? '' : host.includes(':') ? `[${host}]` : host}:${port}`,

@@ -13,6 +13,7 @@ import { bindListeners, ListenError, rebindListeners } from './listeners.ts';
 import type { Listener } from './listeners.ts';
 import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
 import { createProxyPool } from './proxies.ts';
+import type { LogWriter } from './log_writer.ts';
 import { planReload } from './reload.ts';
 import { startService } from './services.ts';
 import type { RunningService } from './services.ts';
@@ -35,7 +36,8 @@ export interface ControlPlaneOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
   readonly logFormat: LogFormat;
-  readonly writeLines: (lines: string, dropped: number) => void;
+  /** Where the proxies' lines go, beside our own. */
+  readonly logWriter: LogWriter;
   /** How to start a process of ours: executable and arguments. */
   readonly proxyCommand: readonly string[];
 }
@@ -70,7 +72,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     identity,
     log,
     proxyLog: { level: config.logging.level, format: options.logFormat },
-    writeLines: options.writeLines,
+    writeLines: options.logWriter.write,
     guard,
     onTargetFailed: (target) => {
       for (const service of services.values()) service.reportFailure(target);
@@ -196,6 +198,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     proxies: pool,
     renewer,
     startedAt,
+    droppedLogLines: () => options.logWriter.dropped,
     reload: () => {
       const outcome = reloading.then(reload).then((result) => {
         if (result.ok) log.info('reloaded', { changes: result.changes, not_reloaded: result.notReloaded });
