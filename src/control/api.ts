@@ -48,11 +48,6 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
         force: input['force'] === true,
         dryRun: input['dry_run'] === true,
       }),
-    'POST /v1/stop': () => {
-      // Answered before it begins: the socket goes too.
-      setImmediate(() => void plane.stop('asked over the admin socket'));
-      return Promise.resolve({ stopping: true });
-    },
   };
 }
 
