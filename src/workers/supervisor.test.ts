@@ -139,3 +139,11 @@ test('releases a worker before it is told to stop, and KILLs one that does not',
   assert.equal(running.single().state, 'stopped');
   assert.ok(running.lines.some((line) => line.includes('"event":"worker_killed"')));
 });
+
+test('stopped in the middle of a start, it leaves nothing behind', async () => {
+  const running = supervise(SERVER);
+  await running.supervisor.stop({ graceMs: 3_000 });
+  const { pid } = running.single();
+  assert.ok(pid !== null, 'a process had been started');
+  assert.throws(() => process.kill(pid, 0), /ESRCH/);
+});

@@ -82,6 +82,8 @@ interface Worker {
 interface Slot {
   readonly index: number;
   worker: Worker | null;
+  /** Settles when a process that is being started has become `worker`, or not. */
+  starting: Promise<unknown>;
   restarts: number;
   failures: number;
   lastExit: string | null;
@@ -97,6 +99,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const slots: readonly Slot[] = Array.from({ length: service.workers }, (_, index) => ({
     index,
     worker: null,
+    starting: Promise.resolve(),
     restarts: 0,
     failures: 0,
     lastExit: null,
@@ -186,7 +189,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     if (stopping.signal.aborted) return;
     let worker: Worker;
     try {
-      worker = await start(slot);
+      const started = start(slot);
+      slot.starting = started.catch(() => {});
+      worker = await started;
     } catch (error) {
       startLater(slot, describeError(error), null, { worker: `${service.name}/${slot.index}` });
       return;
@@ -280,6 +285,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     stop: async ({ graceMs }) => {
       stopping.abort();
+      await Promise.all(slots.map(({ starting }) => starting));
       await Promise.all(slots.map(({ worker }) => (worker === null ? undefined : retire(worker, graceMs))));
     },
   };
