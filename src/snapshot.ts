@@ -33,6 +33,18 @@ export interface SiteEntry {
   /** Longest prefix first. */
   readonly routes: readonly RouteEntry[];
   readonly maxBodySize: number;
+  readonly headers: { readonly request: HeaderEdits; readonly response: HeaderEdits };
+  readonly hsts: {
+    /** null: nothing is said; 0 takes back what was said before. */
+    readonly maxAgeSeconds: number | null;
+    readonly includeSubdomains: boolean;
+    readonly preload: boolean;
+  };
+}
+/** Names as they are to be written; what is set replaces what was there. */
+export interface HeaderEdits {
+  readonly set: Readonly<Record<string, string>>;
+  readonly remove: readonly string[];
 }
 export type RouteEntry =
   | { readonly path: string; readonly service: string; readonly stripPrefix: boolean }
@@ -61,7 +73,18 @@ export interface UpstreamsPart {
 }
 export interface ServiceEntry {
   readonly name: string;
-  readonly policy: 'least_conn' | 'round_robin';
+  readonly policy: 'least_conn' | 'round_robin' | 'random_two' | 'hash';
+  /** What policy `hash` binds to a target; `name` in lower case for a header, as it is for a cookie. */
+  readonly hash: { readonly by: 'client' } | { readonly by: 'header' | 'cookie'; readonly name: string } | null;
+  /** Name of the cookie that binds a browser to a target. */
+  readonly stickyCookie: string | null;
+  readonly slowStartMs: number;
+  /** So many failures in a row put a target out for `ejectMs`; 0: never. */
+  readonly ejectAfter: number;
+  readonly ejectMs: number;
+  /** Requests of this proxy that may wait for a target, and for how long. */
+  readonly queueMax: number;
+  readonly queueTimeoutMs: number;
   readonly retries: number;
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
@@ -73,13 +96,21 @@ export interface ServiceEntry {
 export interface TargetEntry {
   /** Unique for the life of the control plane: service, slot and generation, or the upstream's URL. */
   readonly id: string;
+  /** What stays the same when a worker is replaced. */
+  readonly place: string;
   readonly address: Address;
+  /** Relative share, 1 or more. */
+  readonly weight: number;
+  /** False: asked only when most are. */
+  readonly healthy: boolean;
 }
 export type Address = { readonly path: string } | { readonly host: string; readonly port: number };
 
 export interface TicketKeysPart {
   /** 48 random bytes, base64. */
   readonly key: string;
+  /** Signs the cookies that bind browsers to workers: 32 random bytes, base64. */
+  readonly affinityKey: string;
 }
 
 export interface LimitsPart {

@@ -1,6 +1,8 @@
 /** Which workers and upstreams get requests, while they come and go. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import path from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { RECORDING_SERVICE, startDaemon, writeConfig } from './support/daemon.ts';
@@ -45,6 +47,7 @@ services:
     upstreams: ["http://127.0.0.1:${a.port}", "http://localhost:${b.port}"]
     load_balancing: { policy: round_robin }
     health_check: { interval: 100ms }
+    queue: { timeout: 100ms }
 `,
   });
   await eventually(async () => new Set(await askers(daemon, 4)).size === 2);
@@ -59,6 +62,59 @@ services:
   await eventually(async () => new Set(await askers(daemon, 4)).size === 2);
   await Promise.all([a.stop(), back.stop()]);
   await eventually(async () => (await askers(daemon, 1))[0] === '503 Service Unavailable');
+});
+
+test('requests wait while the only worker is replaced, and one too many is turned away', async () => {
+  await using daemon = await startDaemon({
+    config: `proxy_processes: 1
+sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE.replace('workers: 2', 'workers: 1')}    queue: { max: 3 }
+`,
+  });
+  const [worker] = (await daemon.status()).services[0]?.workers ?? [];
+  process.kill(worker?.pid ?? 0, 'SIGKILL');
+  await eventually(() => daemon.events('worker_exited').length === 1);
+  const ask = (method: string): Promise<string> =>
+    run('curl', ['-sk', '-o', '/dev/null', '-w', '%{http_code}', '-X', method, '-d', 'x', daemon.origin]).then(
+      ({ stdout }) => stdout,
+    );
+  const codes = await Promise.all(['GET', 'POST', 'PUT', 'DELETE', 'PATCH'].map(ask));
+  assert.deepEqual(codes.toSorted(), ['200', '200', '200', '503', '503']);
+});
+
+test('a request whose worker dies before any answer is asked of another, if it may be asked twice', async () => {
+  await using daemon = await startDaemon({
+    config: `sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE}`,
+  });
+  // One worker closes every connection that brings /drop-once, and is gone by then: the other answers.
+  const ask = async (method: string): Promise<string> => {
+    const args = ['-sk', '-o', '/dev/null', '-w', '%{http_code}', '-X', method, '--data-binary', 'x'.repeat(1000)];
+    return (await run('curl', [...args, `${daemon.origin}/drop-once?of=${method}`])).stdout;
+  };
+  assert.equal(await ask('PUT'), '200');
+  assert.equal(await ask('DELETE'), '200');
+  assert.equal(await ask('POST'), '502');
+});
+
+test('a cookie of ours brings a browser back to its worker, also after a restart of it', async () => {
+  await using daemon = await startDaemon({
+    config: `sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE}    load_balancing: { sticky_cookie: stick }
+`,
+  });
+  const jar = path.join(daemon.folder, 'jar');
+  const ask = async (): Promise<string> =>
+    (await run('curl', ['-sk', '-b', jar, '-c', jar, daemon.origin])).stdout.split(' ').slice(0, 2).join(' ');
+  const first = await ask();
+  for (let i = 0; i < 6; i++) assert.equal(await ask(), first);
+  assert.match(readFileSync(jar, 'utf8'), /#HttpOnly_localhost\tFALSE\t\/\tTRUE\t0\tstick\t[\w-]{22}/);
+  const [name, pid] = first.split(' ');
+  process.kill(Number(pid), 'SIGKILL');
+  await eventually(async () => {
+    const worker = (await daemon.status()).services[0]?.workers.find(({ id }) => id.startsWith(name ?? ''));
+    return worker?.state === 'ready' && worker.pid !== Number(pid);
+  });
+  const after = await ask();
+  assert.equal(after.split(' ')[0], name);
+  assert.notEqual(after, first);
 });
 
 test('a reload that replaces every worker loses no request and executes none twice', async () => {

@@ -174,7 +174,7 @@ test('a second TERM ends it at once, with everything it started', async () => {
 test('a worker that cannot start is told of with its reason, and tried again with pauses', async () => {
   const config = `sites: [{ hosts: [localhost], service: web }]
 services:
-  web: { command: "node -e 'console.error(\\"no database\\"); process.exit(7)'", directory: ${FIXTURES}, workers: 1 }
+  web: { command: "node -e 'console.error(\\"no database\\"); process.exit(7)'", directory: ${FIXTURES}, workers: 1, queue: { max: 0 } }
 `;
   await using daemon = await startDaemon({ config, started: false });
   await eventually(() => daemon.events('worker_exited').length >= 2);

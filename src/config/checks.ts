@@ -2,10 +2,12 @@
 import { readFileSync, statSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { buildBalancing } from './balancing.ts';
 import type { AcmeConfig, EntrypointConfig, RouteConfig, ServiceConfig, SiteConfig, SiteTls } from './config.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
 import { isInternalHost, normalizeHost } from './hosts.ts';
 import { nearest } from './nearest.ts';
+import { buildHeaders, buildHsts, isRedirectTarget } from './policies.ts';
 import type { Sections, ServiceInput, SiteInput } from './schema.ts';
 
 const LETSENCRYPT = 'https://acme-v02.api.letsencrypt.org/directory';
@@ -83,9 +85,19 @@ export function buildSite(
   });
   const routes = buildRoutes(document, where, site, services, tell);
   const tls = buildTls(site, hosts, base, tell);
+  const headers = buildHeaders(site, tell);
   const [name] = hosts;
   if (problems.length > before || name === undefined) return null;
-  return { name, hosts, tls, redirectHttps: site.redirect_https, routes, maxBodySize: site.max_body_size };
+  return {
+    name,
+    hosts,
+    tls,
+    redirectHttps: site.redirect_https,
+    routes,
+    maxBodySize: site.max_body_size,
+    headers,
+    hsts: buildHsts(site),
+  };
 }
 
 function buildRoutes(
@@ -123,8 +135,11 @@ function buildRoutes(
     seen.add(route.path);
     if (route.redirect !== undefined && route.service === undefined) {
       const { to, status } = route.redirect;
-      if (!/^https?:\/\/[\x21-\x7e]+$/.test(to) || !URL.canParse(to)) {
-        tell([...at, 'redirect', 'to'], 'must be an http:// or https:// address');
+      if (!isRedirectTarget(to)) {
+        tell(
+          [...at, 'redirect', 'to'],
+          'must be an http:// or https:// address; after the host it may have {uri} or {rest}',
+        );
       }
       return [{ path: route.path, redirect: { to, status } }];
     }
@@ -269,9 +284,10 @@ export function buildService(
   if (service.command === undefined && service.upstreams.length === 0) {
     tell([], 'has neither "command" nor "upstreams"', 'key');
   }
-  service.upstreams.forEach((upstream, i) => {
-    if (!isUpstream(upstream)) tell(['upstreams', i], 'must be http://host:port, without a path');
+  service.upstreams.forEach(({ url }, i) => {
+    if (!isUpstream(url)) tell(['upstreams', i], 'must be http://host:port, without a path');
   });
+  const loadBalancing = buildBalancing(service, tell);
   for (const [, word = ''] of (service.command ?? []).join(' ').matchAll(/\{([a-z_]+)\}/g)) {
     if (PLACEHOLDERS.includes(word)) continue;
     tell(['command'], `has the unknown placeholder {${word}}; known are {port}, {socket} and {slot}`);
@@ -291,7 +307,7 @@ export function buildService(
     env[key] = readSecret(value, base, () => tell(['env', key], 'the file it names cannot be read'));
   }
   if (problems.length > before) return null;
-  const { health_check: health, load_balancing: balancing, timeouts } = service;
+  const { health_check: health, timeouts } = service;
   return {
     name,
     command: service.command ?? null,
@@ -307,7 +323,8 @@ export function buildService(
       rise: health.rise,
       fall: health.fall,
     },
-    loadBalancing: balancing,
+    loadBalancing,
+    queue: { max: service.queue.max, timeoutMs: service.queue.timeout },
     timeouts: {
       startMs: timeouts.start,
       drainMs: timeouts.drain,

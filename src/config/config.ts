@@ -75,6 +75,19 @@ export interface SiteConfig {
   readonly routes: readonly RouteConfig[];
   /** Bytes; 0: no limit. */
   readonly maxBodySize: number;
+  readonly headers: { readonly request: HeaderEditsConfig; readonly response: HeaderEditsConfig };
+  readonly hsts: {
+    /** null: nothing is said. */
+    readonly maxAgeSeconds: number | null;
+    readonly includeSubdomains: boolean;
+    readonly preload: boolean;
+  };
+}
+
+/** Names and values are valid for a head; what is set replaces what was there. */
+export interface HeaderEditsConfig {
+  readonly set: Readonly<Record<string, string>>;
+  readonly remove: readonly string[];
 }
 
 export type RouteConfig =
@@ -85,8 +98,7 @@ export interface ServiceConfig {
   readonly name: string;
   /** argv; null when the service has only `upstreams`. */
   readonly command: readonly string[] | null;
-  /** `http://host:port`, no path. */
-  readonly upstreams: readonly string[];
+  readonly upstreams: readonly UpstreamConfig[];
   readonly directory: string;
   readonly env: Readonly<Record<string, string>>;
   readonly user: string | null;
@@ -99,7 +111,19 @@ export interface ServiceConfig {
     readonly rise: number;
     readonly fall: number;
   };
-  readonly loadBalancing: { readonly policy: BalancingPolicy; readonly retries: number };
+  readonly loadBalancing: {
+    readonly policy: BalancingPolicy;
+    /** What policy `hash` goes by; a header's name is in lower case. */
+    readonly hash: { readonly by: 'client' } | { readonly by: 'header' | 'cookie'; readonly name: string } | null;
+    readonly stickyCookie: string | null;
+    readonly retries: number;
+    readonly slowStartMs: number;
+    /** So many failures in a row put a worker out; 0: never. */
+    readonly ejectAfter: number;
+    readonly ejectMs: number;
+  };
+  /** Requests that wait while no worker is ready. */
+  readonly queue: { readonly max: number; readonly timeoutMs: number };
   readonly timeouts: {
     readonly startMs: number;
     readonly drainMs: number;
@@ -110,4 +134,10 @@ export interface ServiceConfig {
   };
 }
 
-export type BalancingPolicy = 'least_conn' | 'round_robin';
+export interface UpstreamConfig {
+  /** `http://host:port`, no path. */
+  readonly url: string;
+  readonly weight: number;
+}
+
+export type BalancingPolicy = 'least_conn' | 'round_robin' | 'random_two' | 'hash';

@@ -47,8 +47,8 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   ],
   [
     'a key of a later version',
-    'sites:\n  - hosts: [localhost]\n    service: web\n    hsts: { max_age: 0 }\nservices: { web: { command: a } }\n',
-    ['4:5 sites[0].hsts: is not supported by this version'],
+    'sites:\n  - hosts: [localhost]\n    service: web\n    eab: { kid: a }\nservices: { web: { command: a } }\n',
+    ['4:5 sites[0].eab: is not supported by this version'],
   ],
   [
     'a dangling service',
@@ -137,6 +137,28 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     'a CA that cannot ask',
     'entrypoints: { https: { address: ":443" } }\nacme: { agree_tos: true }\nsites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
     ['1:14 entrypoints: no entrypoint is without TLS, and the CA asks over plain HTTP'],
+  ],
+  [
+    'headers that cannot be written',
+    'sites:\n  - hosts: [localhost]\n    service: web\n    headers:\n      request: { set: { "X Y": a, X-A: "a\\nb" }, remove: [Host] }\n      response: { set: { Content-Length: "5" } }\nservices: { web: { command: a } }\n',
+    [
+      '5:32 sites[0].headers.request.set.X Y: is not a header name',
+      '5:40 sites[0].headers.request.set.X-A: is not a header value: printable ASCII, no blanks at its ends',
+      '5:59 sites[0].headers.request.remove[0]: every request has a Host; set another instead',
+      '6:42 sites[0].headers.response.set.Content-Length: is written by the proxy itself and cannot be changed',
+    ],
+  ],
+  [
+    'a redirect whose host a client could name',
+    'sites: [{ hosts: [localhost], routes: [{ path: /, redirect: { to: "https://a.example.{rest}" } }] }]\n',
+    [
+      '1:67 sites[0].routes[0].redirect.to: must be an http:// or https:// address; after the host it may have {uri} or {rest}',
+    ],
+  ],
+  [
+    'a hash by nothing',
+    'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: a, load_balancing: { policy: hash } } }\n',
+    ['2:58 services.web.load_balancing.policy: needs "hash" beside it: client, header:NAME or cookie:NAME'],
   ],
   ['no site', 'services: { web: { command: a } }\n', ['1:1 sites: there is no site: nothing would be served']],
   [

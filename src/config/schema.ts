@@ -5,12 +5,20 @@ import { parseDuration, parseSize } from './units.ts';
 
 const count = (min: number, max = 1_000_000): z.ZodNumber => z.int().min(min).max(max);
 
-const duration = (byDefault: string) => z.union([z.string(), z.number()]).transform(readDuration).prefault(byDefault);
+const duration = (byDefault: string) =>
+  z
+    .union([z.string(), z.number()])
+    .transform((value, context) => readDuration(value, context))
+    .prefault(byDefault);
 const size = (byDefault: string | number) => z.union([z.string(), z.number()]).transform(readSize).prefault(byDefault);
+/** Said to others, never waited for: it may be longer than a timer can hold. */
+const longDuration = z
+  .union([z.string(), z.number()])
+  .transform((value, context) => readDuration(value, context, Infinity));
 const text = z.string().min(1);
 
-function readDuration(value: string | number, context: z.core.$RefinementCtx<string | number>): number {
-  const ms = parseDuration(String(value));
+function readDuration(value: string | number, context: z.core.$RefinementCtx<string | number>, maxMs?: number): number {
+  const ms = parseDuration(String(value), maxMs);
   if (ms !== null) return ms;
   context.addIssue({ code: 'custom', message: 'is not a duration such as 250ms, 10s, 5m or 24h', input: value });
   return z.NEVER;
@@ -55,6 +63,10 @@ const issuer = z.strictObject({
   trusted_roots: z.array(text).default([]),
 });
 
+const headerEdits = z
+  .strictObject({ set: z.record(z.string(), z.string()).default({}), remove: z.array(text).default([]) })
+  .prefault({});
+
 export const siteSchema = z.strictObject({
   hosts: z.array(text).min(1),
   tls: z.union([z.enum(['acme', 'internal', 'off']), z.strictObject({ certificate: text, key: text })]).optional(),
@@ -76,12 +88,23 @@ export const siteSchema = z.strictObject({
     )
     .min(1)
     .optional(),
+  headers: z.strictObject({ request: headerEdits, response: headerEdits }).prefault({}),
+  hsts: z
+    .strictObject({
+      max_age: longDuration,
+      include_subdomains: z.boolean().default(false),
+      preload: z.boolean().default(false),
+    })
+    .optional(),
   max_body_size: size(0),
 });
 
 export const serviceSchema = z.strictObject({
   command: command.optional(),
-  upstreams: z.array(text).default([]),
+  upstreams: z
+    .array(z.union([text, z.strictObject({ url: text, weight: count(1, 1_000).default(1) })]))
+    .transform((list) => list.map((item) => (typeof item === 'string' ? { url: item, weight: 1 } : item)))
+    .prefault([]),
   directory: text.default('.'),
   env: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
   user: z
@@ -100,10 +123,15 @@ export const serviceSchema = z.strictObject({
     .prefault({}),
   load_balancing: z
     .strictObject({
-      policy: z.enum(['least_conn', 'round_robin']).default('least_conn'),
+      policy: z.enum(['least_conn', 'round_robin', 'random_two', 'hash']).default('least_conn'),
+      hash: text.optional(),
+      sticky_cookie: text.optional(),
       retries: count(0, 10).default(2),
+      slow_start: duration('0'),
+      ejection: z.strictObject({ failures: count(0, 1_000).default(3), duration: duration('10s') }).prefault({}),
     })
     .prefault({}),
+  queue: z.strictObject({ max: count(0).default(100), timeout: duration('10s') }).prefault({}),
   timeouts: z
     .strictObject({
       start: duration('60s'),
@@ -159,7 +187,7 @@ export const TOP_LEVEL_KEYS: readonly string[] = [...Object.keys(sections), 'sit
 /** Keys that are known but not built yet: said as such, or people would look for their mistake. */
 export const NOT_YET: ReadonlySet<string> = new Set(
   (
-    'include trusted_proxies proxy_protocol eab profile challenges resolvers key_type allow_ephemeral headers hsts ' +
-    'env_file release prestart concurrency queue memory max_requests max_age liveness streams delay metrics'
+    'include trusted_proxies proxy_protocol eab profile challenges resolvers key_type allow_ephemeral ' +
+    'env_file release prestart concurrency memory max_requests max_age liveness streams delay metrics'
   ).split(' '),
 );

@@ -15,7 +15,7 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
 const MAX_DURATION_MS = 2 ** 31 - 1;
 
 /** Milliseconds, from `250ms 10s 1.5s 5m 24h 1h30m`; null for anything else, a bare number included: of what? */
-export function parseDuration(text: string): number | null {
+export function parseDuration(text: string, maxMs = MAX_DURATION_MS): number | null {
   if (text === '0') return 0;
   if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/.test(text)) return null;
   let total = 0;
@@ -23,7 +23,7 @@ export function parseDuration(text: string): number | null {
     total += Number(amount) * (DURATION_UNITS[unit ?? ''] ?? Number.NaN);
   }
   const ms = Math.round(total);
-  return ms <= MAX_DURATION_MS ? ms : null;
+  return ms <= maxMs ? ms : null;
 }
 
 /** Bytes, from `64KiB 10MiB 5MB 1024`; null for anything else. */

@@ -84,6 +84,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       'upstreams',
       upstreamsPart(
         [...services.values()].map((service) => service.config),
+        config.proxyProcesses,
         (name) => services.get(name)?.targets() ?? { targets: [], unavailable: 'the service is not known here' },
       ),
     );
@@ -124,7 +125,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
   pool.setListeners(listeners);
   void pool.publish('limits', limitsPart(config));
-  void pool.publish('ticket_keys', { key: randomBytes(48).toString('base64') });
+  void pool.publish('ticket_keys', {
+    key: randomBytes(48).toString('base64'),
+    affinityKey: randomBytes(32).toString('base64'),
+  });
   void pool.publish('challenges', { http01: {} });
   for (const service of config.services) services.set(service.name, run(service));
   void publishUpstreams();

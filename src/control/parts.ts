@@ -14,23 +14,29 @@ export function sitesPart({ sites, entrypoints }: Config): SitesPart {
         redirectHttpsPort: tls && site.redirectHttps ? httpsPort : null,
         routes: site.routes,
         maxBodySize: site.maxBodySize,
+        headers: site.headers,
+        hsts: site.hsts,
       };
     }),
   };
 }
 
-/** Limits in total are divided among the proxies; each gets at least one. */
 export function limitsPart({ entrypoints, proxyProcesses, logging }: Config): LimitsPart {
   return {
     accessLog: logging.access,
     entrypoints: entrypoints.map(({ name, tls, maxConnections, maxHeaderSize, timeouts }) => ({
       name,
       tls,
-      maxConnections: Math.max(1, Math.ceil(maxConnections / proxyProcesses)),
+      maxConnections: share(maxConnections, proxyProcesses),
       maxHeaderSize,
       ...timeouts,
     })),
   };
+}
+
+/** A limit in total is divided among the proxies; each gets at least one. */
+function share(total: number, proxyProcesses: number): number {
+  return Math.max(1, Math.ceil(total / proxyProcesses));
 }
 
 export interface ServiceTargets {
@@ -40,13 +46,15 @@ export interface ServiceTargets {
 
 export function upstreamsPart(
   services: readonly ServiceConfig[],
+  proxyProcesses: number,
   targetsOf: (service: string) => ServiceTargets,
 ): UpstreamsPart {
   return {
-    services: services.map(({ name, loadBalancing, timeouts }) => ({
+    services: services.map(({ name, loadBalancing, queue, timeouts }) => ({
       name,
-      policy: loadBalancing.policy,
-      retries: loadBalancing.retries,
+      ...loadBalancing,
+      queueMax: queue.max === 0 ? 0 : share(queue.max, proxyProcesses),
+      queueTimeoutMs: queue.timeoutMs,
       connectTimeoutMs: timeouts.connectMs,
       responseTimeoutMs: timeouts.responseMs,
       idleTimeoutMs: timeouts.idleMs,

@@ -1,21 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { planReload } from './reload.ts';
+import { serviceConfig } from '../../test/support/values.ts';
 import type { Config, ServiceConfig } from '../config/config.ts';
 
 function service(name: string, workers = 2): ServiceConfig {
-  return {
-    name,
-    command: ['app'],
-    upstreams: [],
-    directory: '/',
-    env: {},
-    user: null,
-    workers,
-    healthCheck: { path: null, intervalMs: 1, timeoutMs: 1, rise: 1, fall: 1 },
-    loadBalancing: { policy: 'least_conn', retries: 2 },
-    timeouts: { startMs: 1, drainMs: 1, stopMs: 1, connectMs: 1, responseMs: 1, idleMs: 1 },
-  };
+  return serviceConfig({ name, command: ['app'], workers });
 }
 
 function config(changes: Partial<Config> = {}): Config {

@@ -63,7 +63,7 @@ export function startService(config: ServiceConfig, options: ServicesOptions): R
     config,
     targets: () => {
       const targets = list();
-      return { targets, unavailable: targets.length > 0 ? null : reasonFor(supervisor) };
+      return { targets, unavailable: targets.some(({ healthy }) => healthy) ? null : reasonFor(supervisor) };
     },
     workers: () => supervisor?.snapshot() ?? [],
     reportFailure: (id) => {
@@ -75,7 +75,7 @@ export function startService(config: ServiceConfig, options: ServicesOptions): R
       while (Date.now() < deadline) {
         const states = supervisor?.snapshot().map(({ state }) => state) ?? [];
         if (states.includes('backoff')) return false;
-        if (states.every((state) => state === 'ready') && list().length > 0) return true;
+        if (states.every((state) => state === 'ready') && list().some(({ healthy }) => healthy)) return true;
         await sleep(READY_POLL_MS);
       }
       return false;

@@ -13,6 +13,7 @@ export interface AccessRecord {
   readonly method: string;
   readonly host: string;
   readonly target: string;
+  readonly protocol: string;
   readonly status: number;
   readonly durationMs: number;
   readonly bytesIn: number;
@@ -74,7 +75,7 @@ function timestamp(): string {
 function jsonLine(r: AccessRecord): string {
   return (
     `{"time":"${timestamp()}","level":"info","event":"access","remote":"${r.remote}","method":${quoted(r.method)},` +
-    `"host":${quoted(r.host)},"target":${quoted(r.target)},"status":${r.status},` +
+    `"host":${quoted(r.host)},"target":${quoted(r.target)},"protocol":"${r.protocol}","status":${r.status},` +
     `"duration_ms":${Math.round(r.durationMs * 10) / 10},"bytes_in":${r.bytesIn},"bytes_out":${r.bytesOut},` +
     `"request_id":"${r.requestId}"` +
     (r.site === null ? '' : `,"site":${quoted(r.site)}`) +

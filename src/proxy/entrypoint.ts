@@ -1,10 +1,10 @@
 /** One listening address of this process: accepts, counts, terminates TLS where it should, and hands on. */
 import net from 'node:net';
-import type tls from 'node:tls';
 import type { Entry, Front } from './front.ts';
 import { ClientConnection } from './http1/client_connection.ts';
 import { createTlsTerminator, plainAddress } from './tls.ts';
-import type { CertificateIndex, TlsTerminator } from './tls.ts';
+import type { CertificateIndex, SecureConnection, TlsTerminator } from './tls.ts';
+import type { ClientInfo } from './transaction.ts';
 import type { EntrypointEntry } from '../snapshot.ts';
 import type { Logger } from '../log.ts';
 
@@ -38,8 +38,8 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
   /** Accepted and not closed, in a handshake or beyond. */
   let accepted = 0;
 
-  const serve = (socket: net.Socket, remote: string, version: string | null): void => {
-    const connection: ClientConnection = new ClientConnection(socket, front, entry, { remote, tls: version }, () =>
+  const serve = (socket: net.Socket, client: ClientInfo): void => {
+    const connection: ClientConnection = new ClientConnection(socket, front, entry, client, () =>
       open.delete(connection),
     );
     open.add(connection);
@@ -49,11 +49,11 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
     ? createTlsTerminator({
         certificates: options.certificates,
         ticketKey: options.ticketKey(),
-        onSecure: (socket: tls.TLSSocket) => {
+        onSecure: ({ socket, servesHost }: SecureConnection) => {
           const remote = socket.remoteAddress;
           // Gone between handshake and here.
           if (remote === undefined) socket.destroy();
-          else serve(socket, plainAddress(remote), socket.getProtocol() ?? 'TLS');
+          else serve(socket, clientInfo(remote, socket.getProtocol() ?? 'TLS', 'HTTP/1.1', servesHost));
         },
         onError: (error, remote) => log.debug('handshake_failed', { entrypoint: entry.name, remote, error }),
       })
@@ -69,7 +69,7 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
     if (terminator === null) {
       const remote = raw.remoteAddress;
       if (remote === undefined) raw.destroy();
-      else serve(raw, plainAddress(remote), null);
+      else serve(raw, clientInfo(remote, null, 'HTTP/1.1', servesAny));
       return;
     }
     raw.on('error', () => raw.destroy());
@@ -107,4 +107,20 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
       for (const connection of open) connection.destroy();
     },
   };
+}
+
+function clientInfo(
+  address: string,
+  tls: string | null,
+  protocol: ClientInfo['protocol'],
+  servesHost: (host: string) => boolean,
+): ClientInfo {
+  const remote = plainAddress(address);
+  const scheme = tls === null ? 'http' : 'https';
+  const forwarded = `X-Forwarded-For: ${remote}\r\nX-Forwarded-Proto: ${scheme}\r\n`;
+  return { remote, scheme, tls, protocol, forwarded, servesHost };
+}
+
+function servesAny(): boolean {
+  return true;
 }

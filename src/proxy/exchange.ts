@@ -1,14 +1,15 @@
 /**
- * One request on its way to a worker and its answer on the way back. It chooses the worker, applies the retry rule and
- * keeps both directions' backpressure; what the client speaks is the client's affair.
+ * One request on its way to a worker and its answer on the way back. It chooses the worker, waits for one when none is
+ * ready, applies the retry rule and keeps both directions' backpressure; what the client speaks is the client's affair.
  */
 import type { Clock } from './clock.ts';
 import type { Failure } from './failure.ts';
 import type { ResponseHead } from './http1/response_head.ts';
 import { UpstreamConnection } from './upstream/connection.ts';
 import type { UpstreamListener } from './upstream/connection.ts';
+import type { UpstreamRequest } from './upstream/request.ts';
 import { mayRetry } from './upstream/retry.ts';
-import type { Service, Target } from './upstream/service.ts';
+import type { Held, Service, Target } from './upstream/service.ts';
 
 /** The side of the client, whatever protocol it speaks. */
 export interface ExchangeClient {
@@ -33,27 +34,32 @@ export interface ExchangeContext {
   targetFailed(target: Target): void;
 }
 
-const LAST_CHUNK = '0\r\n\r\n';
+/** As much of a request's body is kept, so that it can be sent to a worker again. */
+const MAX_KEPT_BODY = 64 * 1024;
 
-export class Exchange implements UpstreamListener {
-  method = '';
+export class Exchange implements UpstreamListener, Held {
   attempts = 0;
   /** The id of the last target asked. */
   worker: string | null = null;
-  target: Target | null = null;
   readonly #client: ExchangeClient;
   readonly #context: ExchangeContext;
   #service: Service | null = null;
-  #head = '';
-  #framing: 'none' | 'length' | 'chunked' = 'none';
+  #request: UpstreamRequest | null = null;
+  #target: Target | null = null;
   #tried: Target[] = [];
   #sentAttempts = 0;
   #connection: UpstreamConnection | null = null;
   #connected = false;
   #answered = false;
   #requestEnded = false;
-  /** The first bytes of the body, held until there is a connection. */
-  #held: Buffer[] = [];
+  /** What binds the request to a worker, for policies that do. */
+  #affinity: string | null = null;
+  /** The body so far, as long as all of it is small enough to be sent again. */
+  #kept: Buffer[] = [];
+  #keptBytes = 0;
+  #replayable = true;
+  /** Why the last target did not do, while another is waited for. */
+  #lastFailure: { readonly failure: Failure; readonly error: Error | undefined } | null = null;
 
   constructor(client: ExchangeClient, context: ExchangeContext) {
     this.#client = client;
@@ -64,65 +70,74 @@ export class Exchange implements UpstreamListener {
     return this.#service !== null;
   }
 
-  /** Begins a request whose head for the worker is `head`; its body follows by `writeBody` and `endBody`. */
-  begin(service: Service, method: string, head: string, framing: 'none' | 'length' | 'chunked'): void {
+  get method(): string {
+    return this.#request?.method ?? '';
+  }
+
+  /** Field lines of ours for the client's answer: what makes it come back to the same worker. */
+  affinityFields(secure: boolean): string {
+    const service = this.#service;
+    if (service === null || this.#target === null || service.entry.stickyCookie === null) return '';
+    return service.affinity.fieldsFor(service.entry, this.#affinity, this.#target.entry, secure);
+  }
+
+  /** `affinity` is what `service.affinity` said of the request; its body follows by `writeBody` and `endBody`. */
+  begin(service: Service, request: UpstreamRequest, complete: boolean, affinity: string | null): void {
     this.#service = service;
-    this.method = method;
-    this.#head = head;
-    this.#framing = framing;
-    this.#requestEnded = framing === 'none';
+    this.#request = request;
+    this.#requestEnded = complete;
+    this.#affinity = affinity;
     this.#answered = false;
     this.attempts = 0;
     this.worker = null;
     this.#sentAttempts = 0;
+    this.#replayable = true;
+    this.#lastFailure = null;
     if (this.#tried.length > 0) this.#tried = [];
-    this.#tryNext(null);
+    this.#tryNext();
   }
 
   /** Returns false when no more should be handed over before `onRequestWritable`. */
   writeBody(chunk: Buffer): boolean {
-    if (!this.#connected || this.#connection === null) {
-      this.#held.push(chunk);
-      return false;
+    const connection = this.#connected ? this.#connection : null;
+    if (connection === null || (this.#replayable && this.#keptBytes + chunk.length <= MAX_KEPT_BODY)) {
+      this.#kept.push(chunk);
+      this.#keptBytes += chunk.length;
+    } else {
+      this.#forgetBody();
     }
-    return this.#writeChunk(this.#connection, chunk);
+    return connection === null ? this.#keptBytes < MAX_KEPT_BODY : connection.writeBody(chunk);
   }
 
   endBody(): void {
     this.#requestEnded = true;
-    if (this.#connected && this.#connection !== null) this.#finishRequest(this.#connection);
-  }
-
-  /** Whether the worker has been given the whole request. */
-  get requestEnded(): boolean {
-    return this.#requestEnded;
-  }
-
-  pauseResponse(): void {
-    this.#connection?.socket.pause();
+    if (this.#connected) this.#connection?.endBody();
   }
 
   resumeResponse(): void {
-    this.#connection?.socket.resume();
+    this.#connection?.resume();
   }
 
   /** The client is gone, or will not have the rest: the worker's connection is closed, so it learns of it too. */
   cancel(): void {
+    this.#service?.unhold(this);
     this.#connection?.destroy();
     this.#end();
   }
 
   onConnected(): void {
-    this.#sendHead();
+    this.#send();
   }
 
   onHead(head: ResponseHead): void {
     this.#answered = true;
+    if (this.#keptBytes > 0) this.#forgetBody();
+    this.#target?.succeeded();
     this.#client.onResponseHead(head);
   }
 
   onData(chunk: Buffer): void {
-    if (!this.#client.onResponseData(chunk)) this.#connection?.socket.pause();
+    if (!this.#client.onResponseData(chunk)) this.#connection?.pause();
   }
 
   onEnd(): void {
@@ -139,92 +154,90 @@ export class Exchange implements UpstreamListener {
   }
 
   onFailure(failure: Failure, error?: Error): void {
-    const { target } = this;
+    const target = this.#target;
+    const service = this.#service;
     const sent = this.#connected;
+    // A worker may close an idle connection at any time: that says nothing of its health.
+    const blameless = failure === 'upstream_closed' && (this.#connection?.served ?? 0) > 0;
     this.#detach();
-    if (target !== null && !sent) this.#context.targetFailed(target);
+    if (target !== null && service !== null && !blameless) {
+      service.targetFailed(target);
+      if (!sent) this.#context.targetFailed(target);
+    }
     const retry =
-      this.#service !== null &&
-      failure !== 'upstream_timeout' &&
-      failure !== 'upstream_invalid' &&
+      service !== null &&
       mayRetry({
+        failure,
         sent,
         answered: this.#answered,
         method: this.method,
-        hasBody: this.#framing !== 'none',
+        replayable: this.#replayable,
         attempts: this.attempts,
         sentAttempts: this.#sentAttempts,
-        retries: this.#service.entry.retries,
+        retries: service.entry.retries,
       });
-    if (retry) return this.#tryNext({ failure, error });
-    this.#end();
-    this.#client.onExchangeFailure(failure, error);
+    if (!retry) return this.#fail(failure, error);
+    this.#lastFailure = { failure, error };
+    this.#tryNext();
   }
 
-  #tryNext(previous: { readonly failure: Failure; readonly error: Error | undefined } | null): void {
+  onTargets(): void {
+    // A target that was put out meanwhile is a new one when it comes back.
+    this.#tried = this.#tried.filter(({ entry }) => entry.healthy);
+    this.#tryNext();
+  }
+
+  onHoldEnd(): void {
+    const last = this.#lastFailure;
+    this.#fail(last?.failure ?? 'no_worker', last?.error);
+  }
+
+  #tryNext(): void {
     const service = this.#service;
     if (service === null) return;
-    const target = service.pick(this.#tried);
+    const target = service.pick(this.#tried, this.#affinity);
     if (target === null) {
-      this.#end();
-      return this.#client.onExchangeFailure(previous?.failure ?? 'no_worker', previous?.error);
+      if (!service.hold(this)) this.onHoldEnd();
+      return;
     }
+    service.unhold(this);
     this.#tried.push(target);
     this.attempts++;
-    this.target = target;
+    this.#target = target;
     this.worker = target.id;
     target.inFlight++;
-    const connection = takeIdle(target, this.#context.clock.now() - service.entry.idleTimeoutMs);
+    const connection = target.takeIdle(this.#context.clock.now() - service.entry.idleTimeoutMs);
     if (connection !== null) {
       this.#connection = connection;
       connection.attach(this);
-      this.#sendHead();
+      this.#send();
     } else {
       this.#connection = new UpstreamConnection(target, this, this.#context.clock, service.entry);
     }
   }
 
-  #sendHead(): void {
+  #send(): void {
     const connection = this.#connection;
-    if (connection === null) return;
+    const request = this.#request;
+    if (connection === null || request === null) return;
     this.#connected = true;
     this.#sentAttempts++;
-    if (this.#framing === 'none') {
-      connection.socket.write(this.#head, 'latin1');
-      connection.requestWritten();
-      return;
-    }
-    connection.socket.cork();
-    connection.socket.write(this.#head, 'latin1');
-    for (const chunk of this.#held) this.#writeChunk(connection, chunk);
-    this.#held = [];
-    if (this.#requestEnded) this.#finishRequest(connection);
-    connection.socket.uncork();
+    connection.start(request, this.#kept, this.#requestEnded);
     if (!this.#requestEnded) this.#client.onRequestWritable();
   }
 
-  #writeChunk(connection: UpstreamConnection, chunk: Buffer): boolean {
-    const { socket } = connection;
-    if (this.#framing === 'length') return socket.write(chunk);
-    socket.cork();
-    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1');
-    socket.write(chunk);
-    const more = socket.write('\r\n', 'latin1');
-    socket.uncork();
-    return more;
-  }
-
-  #finishRequest(connection: UpstreamConnection): void {
-    if (this.#framing === 'chunked') connection.socket.write(LAST_CHUNK, 'latin1');
-    connection.requestWritten();
+  #forgetBody(): void {
+    this.#replayable = false;
+    this.#kept = [];
+    this.#keptBytes = 0;
   }
 
   #detach(): void {
-    const { target } = this;
+    const target = this.#target;
     this.#connection = null;
     this.#connected = false;
     if (target === null) return;
-    this.target = null;
+    this.#target = null;
     target.inFlight--;
     if (target.removed && target.inFlight === 0) this.#context.released(target);
   }
@@ -232,17 +245,12 @@ export class Exchange implements UpstreamListener {
   #end(): void {
     this.#detach();
     this.#service = null;
-    if (this.#held.length > 0) this.#held = [];
+    this.#request = null;
+    if (this.#keptBytes > 0) this.#forgetBody();
   }
-}
 
-/** The most recently used idle connection not idle since before `oldest`; those older are closed. */
-function takeIdle(target: Target, oldest: number): UpstreamConnection | null {
-  const connection = target.idle.pop();
-  if (connection === undefined) return null;
-  if (connection.idleSince >= oldest) return connection;
-  // The stack is ordered by time: all below are older still.
-  connection.destroy();
-  target.closeIdle();
-  return null;
+  #fail(failure: Failure, error?: Error): void {
+    this.#end();
+    this.#client.onExchangeFailure(failure, error);
+  }
 }

@@ -2,6 +2,7 @@
 export type Failure =
   | 'bad_request'
   | 'not_found'
+  | 'misdirected'
   | 'header_timeout'
   | 'body_timeout'
   | 'body_too_large'
@@ -27,6 +28,8 @@ export function statusOf(failure: Failure): number {
       return 400;
     case 'not_found':
       return 404;
+    case 'misdirected':
+      return 421;
     case 'header_timeout':
     case 'body_timeout':
       return 408;
@@ -64,6 +67,7 @@ const REASONS: Readonly<Record<number, string>> = {
   413: 'Content Too Large',
   414: 'URI Too Long',
   417: 'Expectation Failed',
+  421: 'Misdirected Request',
   431: 'Request Header Fields Too Large',
   501: 'Not Implemented',
   502: 'Bad Gateway',

@@ -7,6 +7,8 @@ import type { EntrypointEntry } from '../snapshot.ts';
 
 export interface Front extends ExchangeContext {
   readonly router: Router;
+  /** http-01: key authorizations by token. */
+  readonly challenges: ReadonlyMap<string, string>;
   readonly services: ReadonlyMap<string, Service>;
   /** null: no access log is wanted. */
   readonly accessLog: AccessLog | null;

@@ -11,6 +11,7 @@ import type { Front } from './front.ts';
 import { createRouter } from './router.ts';
 import type { Router } from './router.ts';
 import { createCertificateIndex } from './tls.ts';
+import { createAffinitySource } from './upstream/affinity.ts';
 import { Service, Target } from './upstream/service.ts';
 import { createLogger } from '../log.ts';
 import type { Logger } from '../log.ts';
@@ -87,13 +88,15 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
     certificates: { certificates: [], pending: {} },
     challenges: { http01: {} },
     upstreams: { services: [] },
-    ticket_keys: { key: randomBytes(48).toString('base64') },
+    ticket_keys: { key: randomBytes(48).toString('base64'), affinityKey: randomBytes(32).toString('base64') },
     limits: { entrypoints: [], accessLog: false },
   };
   const entrypoints = new Map<string, Entrypoint>();
   let certificates = createCertificateIndex(parts.certificates);
   let ticketKey = Buffer.from(parts.ticket_keys.key, 'base64');
-  let router: Router = createRouter(parts.sites, parts.challenges, parts.certificates.pending);
+  let router: Router = createRouter(parts.sites, parts.certificates.pending);
+  let challenges: ReadonlyMap<string, string> = new Map();
+  const affinity = createAffinitySource(() => parts.ticket_keys.affinityKey);
   let services = new Map<string, Service>();
   let targets = new Map<string, Target>();
   const leaving = new Map<string, Target>();
@@ -106,6 +109,9 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
   const front: Front = {
     get router() {
       return router;
+    },
+    get challenges() {
+      return challenges;
     },
     get services() {
       return services;
@@ -130,26 +136,28 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
   const applyUpstreams = ({ services: entries }: Parts['upstreams']): void => {
     const nextServices = new Map<string, Service>();
     const nextTargets = new Map<string, Target>();
+    const updates: (() => void)[] = [];
     for (const entry of entries) {
-      const list = entry.targets.map(({ id, address }) => {
-        const target = targets.get(id) ?? leaving.get(id) ?? new Target(id, address);
+      const list = entry.targets.map((targetEntry) => {
+        const { id } = targetEntry;
+        const target = targets.get(id) ?? leaving.get(id) ?? new Target(targetEntry, clock.now());
+        target.entry = targetEntry;
         target.removed = false;
         leaving.delete(id);
         nextTargets.set(id, target);
         return target;
       });
-      const service = services.get(entry.name);
-      if (service === undefined) {
-        nextServices.set(entry.name, new Service(entry, list));
-      } else {
-        service.entry = entry;
-        service.targets = list;
-        nextServices.set(entry.name, service);
-      }
+      const service = services.get(entry.name) ?? new Service(entry, clock, affinity);
+      nextServices.set(entry.name, service);
+      updates.push(() => service.update(entry, list));
     }
     const gone = [...targets.values()].filter((target) => !nextTargets.has(target.id));
+    const closed = [...services.values()].filter((service) => nextServices.get(service.entry.name) !== service);
     services = nextServices;
     targets = nextTargets;
+    // Requests that waited go out here, so all must be in place.
+    for (const update of updates) update();
+    for (const service of closed) service.close();
     for (const target of gone) {
       target.removed = true;
       target.closeIdle();
@@ -186,12 +194,14 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
     else if (part === 'ticket_keys') {
       ticketKey = Buffer.from(parts.ticket_keys.key, 'base64');
       for (const entrypoint of entrypoints.values()) entrypoint.setTicketKeys(ticketKey);
+    } else if (part === 'challenges') {
+      challenges = new Map(Object.entries(parts.challenges.http01));
     } else {
       if (part === 'certificates') {
         certificates = createCertificateIndex(parts.certificates, certificates);
         for (const entrypoint of entrypoints.values()) entrypoint.certificatesChanged();
       }
-      router = createRouter(parts.sites, parts.challenges, parts.certificates.pending);
+      router = createRouter(parts.sites, parts.certificates.pending);
     }
     send({ type: 'applied', part, version: message.version });
   };

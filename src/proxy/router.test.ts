@@ -1,33 +1,55 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { siteEntry } from '../../test/support/values.ts';
 import type { SiteEntry } from '../snapshot.ts';
+import { RequestHead } from './http1/request_head.ts';
+import { challengeAnswer } from './policies/acme_challenge.ts';
+import type { Verdict } from './policies/policy.ts';
 import { createRouter } from './router.ts';
-import type { Decision } from './router.ts';
+import type { SiteRoute } from './router.ts';
+import { UpstreamRequest } from './upstream/request.ts';
 
-const app: SiteEntry = {
-  name: 'app',
+const app = siteEntry({
   hosts: ['app.example', '*.wild.example'],
-  tls: true,
   redirectHttpsPort: 8443,
   routes: [
     { path: '/api/v1/', service: 'v1', stripPrefix: true },
+    { path: '/go/', redirect: { to: 'https://new.example/there/{rest}', status: 302 } },
     { path: '/api', service: 'api', stripPrefix: false },
     { path: '/old', redirect: { to: 'https://new.example/', status: 301 } },
     { path: '/', service: 'web', stripPrefix: false },
   ],
-  maxBodySize: 0,
-};
-const plain: SiteEntry = { ...app, name: 'any', hosts: ['*'], tls: false, redirectHttpsPort: null };
-const TOKEN = 'evaGxfADs6pSRb2LAv9IZf17Dt3juxGJyP2KiDhCSSs';
+});
+const plain = siteEntry({ ...app, name: 'any', hosts: ['*'], tls: false, redirectHttpsPort: null });
 
-function decide(sites: SiteEntry[], tls: boolean, host: string, target: string): Decision {
-  const router = createRouter({ sites }, { http01: { [TOKEN]: 'answer' } }, { 'new.wild.example': 'asking the CA' });
-  return router({ tls, host, target, path: target.split('?', 1)[0] ?? target });
+function routeOf(sites: readonly SiteEntry[], host: string, target: string): SiteRoute | null {
+  const router = createRouter({ sites }, { 'new.wild.example': 'asking the CA' });
+  return router(host, target.split('?', 1)[0] ?? target);
+}
+
+/** What the request's policies say, and what the worker would get. */
+function follow(
+  sites: readonly SiteEntry[],
+  scheme: 'http' | 'https',
+  host: string,
+  target: string,
+): { verdict: Verdict | null; service: string | null; forwarded: UpstreamRequest } {
+  const route = routeOf(sites, host, target) ?? assert.fail('no site');
+  const head = Object.assign(new RequestHead(), { host, target, path: target.split('?', 1)[0] });
+  const forwarded = Object.assign(new UpstreamRequest(), { target });
+  const [verdict] = route.onRequest.flatMap((step) => step(head, { scheme }) ?? []);
+  for (const step of route.onForward) step(forwarded, head);
+  return { verdict: verdict ?? null, service: route.service, forwarded };
 }
 
 function service(target: string): string {
-  const decision = decide([app], true, 'app.example', target);
-  return decision.kind === 'service' ? `${decision.service} ${decision.target}` : decision.kind;
+  const { service: name, forwarded } = follow([app], 'https', 'app.example', target);
+  return `${name} ${forwarded.target}`;
+}
+
+function location(scheme: 'http' | 'https', host: string, target: string): string {
+  const { verdict } = follow([app], scheme, host, target);
+  return verdict !== null && 'status' in verdict ? `${verdict.status} ${verdict.fields.trim()}` : 'none';
 }
 
 test('the longest prefix by path segments wins', () => {
@@ -35,49 +57,58 @@ test('the longest prefix by path segments wins', () => {
   assert.equal(service('/api/x?q=/api/v1/'), 'api /api/x?q=/api/v1/');
   assert.equal(service('/apix'), 'web /apix');
   assert.equal(service('/api/v2/'), 'api /api/v2/');
-  assert.equal(service('/old/x'), 'redirect');
+  assert.equal(location('https', 'app.example', '/old/x'), '301 Location: https://new.example/');
 });
 
-test('strip_prefix keeps a leading slash and the query', () => {
+test('strip_prefix keeps a leading slash and the query, and tells the worker', () => {
   assert.equal(service('/api/v1/items?a=1'), 'v1 /items?a=1');
   assert.equal(service('/api/v1/?a=1'), 'v1 /?a=1');
+  const { forwarded } = follow([app], 'https', 'app.example', '/api/v1/items');
+  assert.equal(forwarded.fields, 'X-Forwarded-Prefix: /api/v1\r\n');
+});
+
+test('a redirect takes the rest of the path along, and no second host with it', () => {
+  assert.equal(location('https', 'app.example', '/go/a/b?c=1'), '302 Location: https://new.example/there/a/b?c=1');
+  assert.equal(
+    location('https', 'app.example', '/go//evil.example'),
+    '302 Location: https://new.example/there/evil.example',
+  );
+  const www = siteEntry({
+    hosts: ['www.app.example'],
+    routes: [{ path: '/', redirect: { to: 'https://app.example{uri}', status: 308 } }],
+  });
+  const { verdict } = follow([www], 'https', 'www.app.example', '/x?y=$&');
+  assert.deepEqual(verdict, { status: 308, fields: 'Location: https://app.example/x?y=$&\r\n', body: '' });
 });
 
 test('exact hosts win over wildcards, wildcards over any', () => {
-  const site = (host: string): string | undefined => {
-    const decision = decide([app, plain], true, host, '/');
-    return decision.kind === 'service' ? decision.site.name : undefined;
-  };
+  const site = (host: string): string | undefined => routeOf([app, plain], host, '/')?.site.name;
   assert.equal(site('app.example'), 'app');
   assert.equal(site('a.wild.example'), 'app');
   assert.equal(site('a.b.wild.example'), 'any');
   assert.equal(site('wild.example'), 'any');
-  assert.equal(decide([app], true, 'stranger.example', '/').kind, 'failure');
+  assert.equal(routeOf([app], 'stranger.example', '/'), null);
 });
 
 test('plain requests are redirected to the public port of https, target kept', () => {
-  assert.deepEqual(decide([app], false, 'app.example', '/x?y=1'), {
-    kind: 'redirect',
-    site: app,
-    status: 308,
-    location: 'https://app.example:8443/x?y=1',
-  });
+  assert.equal(location('http', 'app.example', '/x?y=1'), '308 Location: https://app.example:8443/x?y=1');
+  assert.equal(location('https', 'app.example', '/x?y=1'), 'none');
 });
 
 test('a name without its certificate is told why instead of being redirected', () => {
-  const decision = decide([app], false, 'new.wild.example', '/');
-  assert.equal(
-    decision.kind === 'failure' && `${decision.failure}: ${decision.reason}`,
-    'no_certificate: asking the CA',
-  );
+  const { verdict } = follow([app], 'http', 'new.wild.example', '/');
+  assert.deepEqual(verdict, { failure: 'no_certificate', reason: 'asking the CA' });
 });
 
-test('an armed challenge is answered before any redirect, whatever the host, and only in plain', () => {
-  const path = `/.well-known/acme-challenge/${TOKEN}`;
-  assert.deepEqual(decide([app], false, 'app.example', path), { kind: 'challenge', body: 'answer' });
-  assert.deepEqual(decide([app], false, 'stranger.example', path), { kind: 'challenge', body: 'answer' });
-  assert.equal(decide([app], true, 'app.example', path).kind, 'service');
-  for (const token of ['unknown', '../secret', '__proto__', '']) {
-    assert.equal(decide([app], false, 'app.example', `/.well-known/acme-challenge/${token}`).kind, 'redirect');
-  }
+test('an armed challenge is answered, and nothing that only looks like one', () => {
+  const token = 'evaGxfADs6pSRb2LAv9IZf17Dt3juxGJyP2KiDhCSSs';
+  const tokens = new Map([[token, 'answer']]);
+  const path = '/.well-known/acme-challenge/';
+  assert.deepEqual(challengeAnswer(path + token, tokens), {
+    status: 200,
+    fields: 'Content-Type: text/plain\r\n',
+    body: 'answer',
+  });
+  for (const wrong of ['unknown', '../secret', '__proto__', ''])
+    assert.equal(challengeAnswer(path + wrong, tokens), null);
 });

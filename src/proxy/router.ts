@@ -1,75 +1,58 @@
-/** What a request is for: a pure function of the current parts, the connection's kind, and the request's host and target. */
-import type { CertificatesPart, ChallengesPart, RouteEntry, SiteEntry, SitesPart } from '../snapshot.ts';
-import type { Failure } from './failure.ts';
+/** Which site and route a request is for: made anew from the current parts whenever one of them changes. */
+import type { CertificatesPart, RouteEntry, SiteEntry, SitesPart } from '../snapshot.ts';
+import { createChain } from './policies/chain.ts';
+import type { Chain } from './policies/chain.ts';
 
-export type Decision =
-  | { readonly kind: 'service'; readonly site: SiteEntry; readonly service: string; readonly target: string }
-  | { readonly kind: 'redirect'; readonly site: SiteEntry; readonly status: number; readonly location: string }
-  | { readonly kind: 'challenge'; readonly body: string }
-  | { readonly kind: 'failure'; readonly site: SiteEntry | null; readonly failure: Failure; readonly reason: string };
-
-export interface RoutedRequest {
-  readonly tls: boolean;
-  /** Lower case, no port. */
-  readonly host: string;
-  /** Normalised origin-form. */
-  readonly target: string;
-  /** `target` up to the query. */
-  readonly path: string;
+/** A route made ready for use, its policies included. */
+export interface SiteRoute extends Chain {
+  readonly site: SiteEntry;
+  /** null: nobody serves this path here. */
+  readonly service: string | null;
 }
 
-export type Router = (request: RoutedRequest) => Decision;
+/** `host` in lower case without port, `path` normalised; null when no site has the host. */
+export type Router = (host: string, path: string) => SiteRoute | null;
 
-const CHALLENGE_PREFIX = '/.well-known/acme-challenge/';
-/** RFC 8555 section 8.3: base64url, and nothing else ever reaches the lookup. */
-const TOKEN = /^[A-Za-z0-9_-]{1,128}$/;
+interface SiteRoutes {
+  /** Longest prefix first, as in the part. */
+  readonly routes: readonly { readonly path: string; readonly route: SiteRoute }[];
+  readonly otherwise: SiteRoute;
+}
 
-export function createRouter(
-  sitesPart: SitesPart,
-  challenges: ChallengesPart,
-  pending: CertificatesPart['pending'],
-): Router {
-  const exact = new Map<string, SiteEntry>();
-  const wildcard = new Map<string, SiteEntry>();
-  let any: SiteEntry | null = null;
+export function createRouter(sitesPart: SitesPart, pending: CertificatesPart['pending']): Router {
+  const exact = new Map<string, SiteRoutes>();
+  const wildcard = new Map<string, SiteRoutes>();
+  let any: SiteRoutes | null = null;
+  const reasons = new Map(Object.entries(pending));
   for (const site of sitesPart.sites) {
+    const ready = (route: RouteEntry | null): SiteRoute => ({
+      site,
+      service: route !== null && 'service' in route ? route.service : null,
+      ...createChain({ site, route, pending: reasons }),
+    });
+    const routes: SiteRoutes = {
+      routes: site.routes.map((route) => ({ path: route.path, route: ready(route) })),
+      otherwise: ready(null),
+    };
     for (const host of site.hosts) {
-      if (host === '*') any = site;
-      else if (host.startsWith('*.')) wildcard.set(host.slice(1), site);
-      else exact.set(host, site);
+      if (host === '*') any = routes;
+      else if (host.startsWith('*.')) wildcard.set(host.slice(1), routes);
+      else exact.set(host, routes);
     }
   }
-  const tokens = new Map(Object.entries(challenges.http01));
-  const reasons = new Map(Object.entries(pending));
 
-  const siteOf = (host: string): SiteEntry | null => {
+  const siteOf = (host: string): SiteRoutes | null => {
     const site = exact.get(host);
     if (site !== undefined) return site;
     const dot = host.indexOf('.');
     return (dot > 0 ? wildcard.get(host.slice(dot)) : undefined) ?? any;
   };
 
-  return ({ tls, host, target, path }) => {
-    // Before any redirect, and only in plain: RFC 8555 section 8.3 has the CA ask on port 80.
-    if (!tls && path.startsWith(CHALLENGE_PREFIX)) {
-      const token = path.slice(CHALLENGE_PREFIX.length);
-      const body = TOKEN.test(token) ? tokens.get(token) : undefined;
-      if (body !== undefined) return { kind: 'challenge', body };
-    }
+  return (host, path) => {
     const site = siteOf(host);
-    if (site === null) return { kind: 'failure', site, failure: 'not_found', reason: 'no site has this host name' };
-    if (!tls && site.redirectHttpsPort !== null) {
-      const reason = reasons.get(host);
-      if (reason !== undefined) return { kind: 'failure', site, failure: 'no_certificate', reason };
-      const port = site.redirectHttpsPort === 443 ? '' : `:${site.redirectHttpsPort}`;
-      const name = host.includes(':') ? `[${host}]` : host;
-      return { kind: 'redirect', site, status: 308, location: `https://${name}${port}${target}` };
-    }
-    for (const route of site.routes) {
-      if (!covers(route.path, path)) continue;
-      return follow(site, route, target);
-    }
-    return { kind: 'failure', site, failure: 'not_found', reason: 'no route of this site has this path' };
+    if (site === null) return null;
+    for (const { path: prefix, route } of site.routes) if (covers(prefix, path)) return route;
+    return site.otherwise;
   };
 }
 
@@ -78,14 +61,4 @@ function covers(prefix: string, path: string): boolean {
   if (prefix === '/' || prefix === path) return true;
   const bare = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix;
   return path.startsWith(bare) && path.charCodeAt(bare.length) === 0x2f;
-}
-
-function follow(site: SiteEntry, route: RouteEntry, target: string): Decision {
-  if ('redirect' in route) {
-    return { kind: 'redirect', site, status: route.redirect.status, location: route.redirect.to };
-  }
-  if (!route.stripPrefix) return { kind: 'service', site, service: route.service, target };
-  const bare = route.path.endsWith('/') ? route.path.slice(0, -1) : route.path;
-  const rest = target.slice(bare.length);
-  return { kind: 'service', site, service: route.service, target: rest.startsWith('/') ? rest : `/${rest}` };
 }

@@ -74,10 +74,16 @@ export interface TlsTerminator {
   certificatesChanged(): void;
 }
 
+export interface SecureConnection {
+  readonly socket: tls.TLSSocket;
+  /** Whether the certificate that was shown is one for the host. */
+  readonly servesHost: (host: string) => boolean;
+}
+
 export interface TlsTerminatorOptions {
   readonly certificates: () => CertificateIndex;
   readonly ticketKey: Buffer;
-  readonly onSecure: (socket: tls.TLSSocket) => void;
+  readonly onSecure: (connection: SecureConnection) => void;
   readonly onError: (error: Error, remote: string | undefined) => void;
 }
 
@@ -104,7 +110,9 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
     });
     server.on('secureConnection', (socket) => {
       socket.disableRenegotiation();
-      options.onSecure(socket);
+      const shown = socket.servername ? options.certificates().entry(socket.servername.toLowerCase()) : base;
+      const names = shown?.names ?? [];
+      options.onSecure({ socket, servesHost: (host) => names.some((name) => covers(name, host)) });
     });
     server.on('tlsClientError', (error, socket) => {
       options.onError(error, socket.remoteAddress);
@@ -131,6 +139,13 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
     },
     certificatesChanged: () => byAddress.clear(),
   };
+}
+
+/** RFC 9525 section 6.3: a wildcard stands for one label. */
+function covers(name: string, host: string): boolean {
+  return (
+    name === host || (name.startsWith('*.') && host.indexOf('.') > 0 && host.slice(host.indexOf('.')) === name.slice(1))
+  );
 }
 
 class UnknownNameError extends Error {

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { launchWorker, LaunchError, workerEnvironment } from './launch.ts';
 import type { Launched, LaunchedService } from './launch.ts';
+import { serviceConfig } from '../../test/support/values.ts';
 
 let folder = '';
 beforeEach(() => {
@@ -13,18 +14,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 function service(command: readonly string[], env: Readonly<Record<string, string>> = {}): LaunchedService {
-  return {
-    name: 'web',
-    command,
-    upstreams: [],
-    directory: folder,
-    env,
-    user: null,
-    workers: 1,
-    healthCheck: { path: null, intervalMs: 1, timeoutMs: 1, rise: 1, fall: 1 },
-    loadBalancing: { policy: 'least_conn', retries: 0 },
-    timeouts: { startMs: 1, drainMs: 1, stopMs: 1, connectMs: 1, responseMs: 1, idleMs: 1 },
-  };
+  return { ...serviceConfig({ directory: folder, env }), command };
 }
 
 function launch(command: readonly string[]): Promise<Launched> {

@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 import { createGuard } from './guard.ts';
 import { lockRuntimeDirectory } from './records.ts';
 import { createSupervisor } from './supervisor.ts';
+import { serviceConfig } from '../../test/support/values.ts';
 import type { Supervisor, WorkerStatus } from './supervisor.ts';
 import { createLogger } from '../log.ts';
 import { sleep } from '../lifecycle.ts';
@@ -41,15 +42,9 @@ function supervise(script: string, timeouts: { startMs?: number; stopMs?: number
   const log = createLogger({ level: 'debug', format: 'json', write: (line) => lines.push(line) });
   const supervisor = createSupervisor({
     service: {
-      name: 'web',
+      ...serviceConfig({ directory: folder }),
       command: [process.execPath, '-e', script, '{socket}'],
-      upstreams: [],
-      directory: folder,
-      env: {},
-      user: null,
-      workers: 1,
       healthCheck: { path: '/', intervalMs: 50, timeoutMs: 1_000, rise: 2, fall: 2 },
-      loadBalancing: { policy: 'least_conn', retries: 0 },
       timeouts: { startMs: 10_000, drainMs: 1_000, stopMs: 2_000, connectMs: 1, responseMs: 1, idleMs: 1, ...timeouts },
     },
     runtimeDirectory: folder,

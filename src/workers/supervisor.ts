@@ -266,9 +266,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   return {
     targets: () =>
-      slots.flatMap(({ worker }) =>
-        worker !== null && worker.state === 'ready' ? [{ id: worker.id, address: worker.address }] : [],
-      ),
+      slots.flatMap(({ index, worker }) => {
+        if (worker?.state !== 'ready') return [];
+        return [{ id: worker.id, place: `${index}`, address: worker.address, weight: 1, healthy: true }];
+      }),
     snapshot: () =>
       slots.map(({ index, worker, restarts, lastExit }) => ({
         id: worker?.id ?? `${service.name}/${index}`,

@@ -4,10 +4,10 @@ import net from 'node:net';
 import { afterProbe, UNHEALTHY } from './health.ts';
 import type { Health } from './health.ts';
 import { probe } from './probe.ts';
-import type { ServiceConfig } from '../config/config.ts';
+import type { ServiceConfig, UpstreamConfig } from '../config/config.ts';
 import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
-import type { TargetEntry } from '../snapshot.ts';
+import type { Address, TargetEntry } from '../snapshot.ts';
 
 /** A name's addresses change when containers do. */
 const RESOLVE_MS = 5_000;
@@ -21,7 +21,7 @@ export interface UpstreamChecks {
 }
 
 interface Checked {
-  readonly target: TargetEntry;
+  readonly target: Omit<TargetEntry, 'healthy'>;
   readonly gone: AbortController;
   health: Health;
   lookNow: AbortController;
@@ -39,7 +39,7 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
   const checked = new Map<string, Checked>();
   const { healthCheck } = service;
 
-  const follow = async (upstream: string): Promise<void> => {
+  const follow = async ({ url: upstream, weight }: UpstreamConfig): Promise<void> => {
     const { hostname, port } = new URL(upstream);
     const host = hostname.replace(/^\[|\]$/g, '');
     let known = new Set<string>();
@@ -48,7 +48,8 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
       // A name server that fails takes nothing away.
       if (addresses !== null) {
         const ids = new Set(addresses.map((address) => targetId(upstream, host, address)));
-        for (const address of addresses) add(targetId(upstream, host, address), address, Number(port || 80));
+        for (const address of addresses)
+          add(targetId(upstream, host, address), { host: address, port: Number(port || 80) }, weight);
         for (const id of known) if (!ids.has(id)) remove(id);
         known = ids;
       }
@@ -69,15 +70,16 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
     }
   };
 
-  const add = (id: string, host: string, port: number): void => {
+  const add = (id: string, address: Address, weight: number): void => {
     if (checked.has(id)) return;
     const entry: Checked = {
-      target: { id, address: { host, port } },
+      target: { id, place: id, address, weight },
       gone: new AbortController(),
       health: UNHEALTHY,
       lookNow: new AbortController(),
     };
     checked.set(id, entry);
+    onChange();
     void watch(entry);
   };
 
@@ -109,7 +111,7 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
 
   const running = service.upstreams.map(follow);
   return {
-    targets: () => [...checked.values()].filter(({ health }) => health.healthy).map(({ target }) => target),
+    targets: () => [...checked.values()].map(({ target, health }) => ({ ...target, healthy: health.healthy })),
     reportFailure: (id) => checked.get(id)?.lookNow.abort(),
     stop: async () => {
       stopping.abort();

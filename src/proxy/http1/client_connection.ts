@@ -4,12 +4,11 @@
  */
 import type net from 'node:net';
 import type { Swept } from '../clock.ts';
-import { Exchange } from '../exchange.ts';
-import type { ExchangeClient } from '../exchange.ts';
 import { reasonPhrase, statusOf } from '../failure.ts';
 import type { Failure } from '../failure.ts';
 import type { Entry, Front } from '../front.ts';
-import type { Decision } from '../router.ts';
+import { Transaction } from '../transaction.ts';
+import type { ClientInfo, ClientStream } from '../transaction.ts';
 import { BODY_INVALID, BodyReader } from './body_reader.ts';
 import type { BodySink } from './body_reader.ts';
 import { findHeadEnd } from './head_end.ts';
@@ -27,20 +26,12 @@ const LINGER_BYTES = 1024 * 1024;
  */
 type State = 'idle' | 'head' | 'body' | 'waiting' | 'lingering' | 'closed';
 
-export interface ClientInfo {
-  readonly remote: string;
-  readonly tls: string | null;
-}
-
-export class ClientConnection implements ExchangeClient, BodySink, Swept {
+export class ClientConnection implements ClientStream, BodySink, Swept {
   readonly #socket: net.Socket;
   readonly #front: Front;
   readonly #entry: Entry;
-  readonly #info: ClientInfo;
-  /** What the worker is told of this client, the same for each of its requests. */
-  readonly #forwarded: string;
-  readonly #scheme: 'http' | 'https';
-  readonly #exchange: Exchange;
+  readonly #client: ClientInfo;
+  readonly #transaction: Transaction;
   readonly #out: Outbox;
   readonly #head = new RequestHead();
   readonly #onClose: () => void;
@@ -48,34 +39,20 @@ export class ClientConnection implements ExchangeClient, BodySink, Swept {
   #pending: Buffer | null = null;
   #deadline: number;
   readonly #body = new BodyReader();
-  #bodyBytes = 0;
-  #maxBodySize = 0;
   #keepAlive = true;
-  #requestComplete = true;
-  #responseStarted = false;
   /** How the response's body is framed towards the client. */
   #framing: 'none' | 'identity' | 'chunked' = 'none';
   #stalledSince = 0;
   #stalledLength = 0;
   #lingered = 0;
-  // For the access log.
-  #startedAt = 0;
-  #requestId = '';
-  #status = 0;
-  #bytesOut = 0;
-  #site: string | null = null;
-  #service: string | null = null;
-  #worker: string | null = null;
 
-  constructor(socket: net.Socket, front: Front, entry: Entry, info: ClientInfo, onClose: () => void) {
+  constructor(socket: net.Socket, front: Front, entry: Entry, client: ClientInfo, onClose: () => void) {
     this.#socket = socket;
     this.#front = front;
     this.#entry = entry;
-    this.#info = info;
+    this.#client = client;
     this.#onClose = onClose;
-    this.#scheme = info.tls === null ? 'http' : 'https';
-    this.#forwarded = `X-Forwarded-For: ${info.remote}\r\nX-Forwarded-Proto: ${this.#scheme}\r\n`;
-    this.#exchange = new Exchange(this, front);
+    this.#transaction = new Transaction(this, front, client, this.#head);
     this.#out = new Outbox(socket);
     // A connection that says nothing gets no more time than a head may take.
     this.#deadline = front.clock.now() + entry.limits.headersMs;
@@ -107,7 +84,7 @@ export class ClientConnection implements ExchangeClient, BodySink, Swept {
       this.#abandon('client_aborted');
     } else if (this.#deadline !== 0 && now >= this.#deadline) {
       if (this.#state === 'head') this.#refuse('header_timeout', 'the request head took too long');
-      else if (this.#state === 'body') this.#bodyTimeout();
+      else if (this.#state === 'body') this.#transaction.fail('body_timeout', 'the request body stopped coming');
       else this.destroy();
     }
   }
@@ -157,10 +134,9 @@ export class ClientConnection implements ExchangeClient, BodySink, Swept {
         return;
       }
       if (end - start > maxHeaderSize) return this.#refuse('head_too_large', 'the request head is too large');
-      this.#startedAt = this.#front.clock.now();
       const status = parseRequestHead(data.toString('latin1', start, end), this.#head);
       if (status !== 0) return this.#refuseStatus(status, this.#head.problem);
-      if (this.#head.scheme !== null && this.#head.scheme !== this.#scheme) {
+      if (this.#head.scheme !== null && this.#head.scheme !== this.#client.scheme) {
         return this.#refuseStatus(400, "the request target's scheme is not the connection's");
       }
       let at = end;
@@ -185,111 +161,40 @@ export class ClientConnection implements ExchangeClient, BodySink, Swept {
 
   #beginRequest(): void {
     const head = this.#head;
-    const front = this.#front;
-    front.requests++;
-    front.inFlight++;
-    this.#requestId = front.nextRequestId();
-    this.#keepAlive = head.keepAlive && !front.draining;
-    this.#responseStarted = false;
-    this.#bodyBytes = 0;
-    this.#bytesOut = 0;
+    this.#keepAlive = head.keepAlive && !this.#front.draining;
     this.#body.begin(head.bodyKind, head.contentLength);
-    this.#requestComplete = this.#body.complete;
-    this.#state = this.#requestComplete ? 'waiting' : 'body';
-    this.#deadline = this.#requestComplete ? 0 : this.#startedAt + this.#entry.limits.bodyIdleMs;
-    const decision = front.router({
-      tls: this.#info.tls !== null,
-      host: head.host,
-      target: head.target,
-      path: head.path,
-    });
-    this.#follow(decision);
-  }
-
-  #follow(decision: Decision): void {
-    const head = this.#head;
-    if (decision.kind === 'challenge') {
-      return this.#answer(200, decision.body, 'Content-Type: text/plain\r\n');
-    }
-    this.#site = decision.site?.name ?? null;
-    if (decision.kind === 'redirect') {
-      return this.#answer(decision.status, '', `Location: ${decision.location}\r\n`);
-    }
-    if (decision.kind === 'failure') return this.#fail(decision.failure, decision.reason);
-    this.#maxBodySize = decision.site.maxBodySize;
-    if (this.#maxBodySize > 0 && head.bodyKind === 'length' && head.contentLength > this.#maxBodySize) {
-      return this.#fail('body_too_large', `the body is larger than ${this.#maxBodySize} bytes`);
-    }
-    const service = this.#front.services.get(decision.service);
-    this.#service = decision.service;
-    if (service === undefined) return this.#fail('no_worker', 'the service is not known here');
-    if (service.targets.length === 0) {
-      return this.#fail('no_worker', service.entry.unavailable ?? 'no worker is ready');
-    }
-    const framing = this.#requestComplete ? 'none' : head.bodyKind;
-    this.#exchange.begin(service, head.method, this.#upstreamHead(decision.target), framing);
-    if (framing !== 'none' && head.expectContinue && this.#state === 'body') {
-      // RFC 9110 section 10.1.1: the decision to take the body is made; the worker never sees the expectation.
-      this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
-    }
-  }
-
-  #upstreamHead(target: string): string {
-    const head = this.#head;
-    let out = `${head.method} ${target} HTTP/1.1\r\nHost: ${head.authority}\r\n`;
-    out = head.appendForwarded(out);
-    out += this.#forwarded;
-    out += `X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${this.#requestId}\r\n`;
-    // Whatever the method, a body is framed: unframed bytes would be the worker's next request.
-    if (head.bodyKind === 'chunked') return `${out}Transfer-Encoding: chunked\r\n\r\n`;
-    if (head.bodyKind === 'length') return `${out}Content-Length: ${head.contentLength}\r\n\r\n`;
-    return `${out}\r\n`;
+    const { complete } = this.#body;
+    this.#state = complete ? 'waiting' : 'body';
+    this.#deadline = complete ? 0 : this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
+    this.#transaction.begin();
   }
 
   /** Hands on what belongs to the body; returns where it stopped, or -1 when the request is over. */
   #readBody(chunk: Buffer, at: number): number {
     this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
     const end = this.#body.read(chunk, at, this);
-    if (end === BODY_INVALID) this.#failBody('bad_request', 'the chunked encoding is invalid');
+    if (end === BODY_INVALID) this.#transaction.fail('bad_request', 'the chunked encoding is invalid');
     if (end < 0) return -1;
     if (this.#body.complete) this.#bodyComplete();
     return end;
   }
 
   onBody(piece: Buffer): boolean {
-    this.#bodyBytes += piece.length;
-    if (this.#maxBodySize > 0 && this.#bodyBytes > this.#maxBodySize) {
-      this.#failBody('body_too_large', `the body is larger than ${this.#maxBodySize} bytes`);
-      return false;
-    }
-    if (this.#exchange.active && !this.#exchange.writeBody(piece)) {
-      this.#socket.pause();
-      this.#deadline = 0;
-    }
-    return true;
+    return this.#transaction.body(piece);
   }
 
   #bodyComplete(): void {
-    this.#requestComplete = true;
     if (this.#state === 'body') this.#state = 'waiting';
     this.#deadline = 0;
-    if (this.#exchange.active) this.#exchange.endBody();
+    this.#transaction.bodyEnd();
   }
 
-  #bodyTimeout(): void {
-    this.#failBody('body_timeout', 'the request body stopped coming');
+  pauseRequest(): void {
+    this.#socket.pause();
+    this.#deadline = 0;
   }
 
-  #failBody(failure: Failure, reason: string): void {
-    if (this.#exchange.active) {
-      this.#noteWorker();
-      this.#exchange.cancel();
-    }
-    if (this.#responseStarted) this.#abandon(failure);
-    else this.#fail(failure, reason);
-  }
-
-  onRequestWritable(): void {
+  resumeRequest(): void {
     if (this.#state !== 'body') return;
     this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
     this.#socket.resume();
@@ -297,49 +202,48 @@ export class ClientConnection implements ExchangeClient, BodySink, Swept {
 
   // The response.
 
-  onResponseHead(head: ResponseHead): void {
-    this.#noteWorker();
-    this.#responseStarted = true;
-    this.#status = head.status;
+  sendContinue(): void {
+    this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+  }
+
+  sendHead(head: ResponseHead, fields: string): void {
     const http11 = this.#head.minor === 1;
     // The rest of a body that may never come must not be taken for the next request.
-    if (!this.#requestComplete) this.#keepAlive = false;
+    if (!this.#transaction.requestComplete) this.#keepAlive = false;
     this.#framing = head.bodyKind === 'none' ? 'none' : head.bodyKind === 'length' || !http11 ? 'identity' : 'chunked';
     if (this.#framing === 'identity' && head.bodyKind !== 'length') this.#keepAlive = false;
-    let out = `HTTP/1.1 ${head.status} ${head.reason}\r\n`;
-    out = head.appendForwarded(out);
+    let out = `HTTP/1.1 ${head.status} ${head.reason}\r\n${fields}`;
     if (head.bodyKind === 'length') out += `Content-Length: ${head.contentLength}\r\n`;
     else if (this.#framing === 'chunked') out += 'Transfer-Encoding: chunked\r\n';
     out += this.#connectionLine();
     this.#out.push(out + '\r\n');
   }
 
-  onResponseData(chunk: Buffer): boolean {
-    this.#bytesOut += chunk.length;
+  sendData(chunk: Buffer): boolean {
     if (this.#framing === 'chunked') this.#out.pushChunk(chunk);
     else this.#out.pushBytes(chunk);
     return this.#out.hasRoom;
   }
 
-  onResponseEnd(): void {
+  sendEnd(): void {
     if (this.#framing === 'chunked') this.#out.push('0\r\n\r\n');
     this.#out.flush();
-    this.#endRequest(null);
   }
 
-  onResponseBatch(): void {
+  flush(): void {
     this.#out.flush();
   }
 
-  onExchangeFailure(failure: Failure, error?: Error): void {
-    this.#noteWorker();
-    if (this.#responseStarted) {
-      // An end would make the truncated answer look whole.
-      this.#out.flush();
-      this.#abandon('upstream_cut');
-    } else {
-      this.#fail(failure, error === undefined ? '' : 'the worker did not answer as HTTP asks');
-    }
+  sendAnswer(status: number, fields: string, body: string): void {
+    if (!this.#transaction.requestComplete) this.#keepAlive = false;
+    const head =
+      `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n${fields}` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n${this.#connectionLine()}\r\n`;
+    this.#socket.write(this.#head.method === 'HEAD' ? head : head + body, 'utf8');
+  }
+
+  cut(): void {
+    this.destroy();
   }
 
   #connectionLine(): string {
@@ -347,52 +251,16 @@ export class ClientConnection implements ExchangeClient, BodySink, Swept {
     return this.#head.minor === 0 ? 'Connection: keep-alive\r\n' : '';
   }
 
-  #fail(failure: Failure, reason: string): void {
-    const status = statusOf(failure);
-    const retry = status === 503 ? 'Retry-After: 5\r\n' : '';
-    if (!this.#requestComplete) this.#keepAlive = false;
-    this.#answer(status, errorBody(status, reason, this.#requestId), `Content-Type: text/plain\r\n${retry}`, failure);
-  }
-
-  /** An answer of our own, whole. */
-  #answer(status: number, body: string, headers: string, failure: Failure | null = null): void {
-    if (!this.#requestComplete) this.#keepAlive = false;
-    this.#status = status;
-    const bytes = Buffer.byteLength(body);
-    const head =
-      `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\nDate: ${new Date().toUTCString()}\r\n${headers}` +
-      `Content-Length: ${bytes}\r\n${this.#connectionLine()}\r\n`;
-    this.#socket.write(this.#head.method === 'HEAD' ? head : head + body, 'utf8');
-    this.#bytesOut = bytes;
-    this.#endRequest(failure);
-  }
-
   #refuse(failure: Failure, reason: string): void {
     this.#refuseStatus(statusOf(failure), reason, failure);
   }
 
-  /** A request that never became one: answered, logged, and the connection ended (RFC 9112 section 2.2). */
+  /** What is no request: answered, and the connection ended (RFC 9112 section 2.2). */
   #refuseStatus(status: number, reason: string, failure: Failure = 'bad_request'): void {
-    if (this.#startedAt === 0) this.#startedAt = this.#front.clock.now();
-    this.#front.requests++;
-    this.#front.inFlight++;
-    this.#requestId = this.#front.nextRequestId();
-    this.#head.forget();
-    this.#requestComplete = false;
-    this.#answer(status, errorBody(status, reason, this.#requestId), 'Content-Type: text/plain\r\n', failure);
+    this.#transaction.refuse(status, reason, failure);
   }
 
-  #noteWorker(): void {
-    this.#worker = this.#exchange.worker;
-  }
-
-  #endRequest(failure: Failure | null): void {
-    if (failure !== null || this.#front.accessLog !== null) this.#log(failure);
-    this.#front.inFlight--;
-    this.#site = null;
-    this.#service = null;
-    this.#worker = null;
-    this.#startedAt = 0;
+  onSettled(): void {
     if (!this.#keepAlive || this.#front.draining) return this.#linger();
     this.#state = 'idle';
     this.#deadline = this.#front.clock.now() + this.#entry.limits.idleMs;
@@ -417,52 +285,21 @@ export class ClientConnection implements ExchangeClient, BodySink, Swept {
     this.#socket.resume();
   }
 
-  #log(failure: Failure | null): void {
-    const head = this.#head;
-    this.#front.accessLog?.write({
-      remote: this.#info.remote,
-      method: head.method,
-      host: head.authority,
-      target: head.target,
-      status: this.#status,
-      durationMs: this.#front.clock.now() - this.#startedAt,
-      bytesIn: this.#bodyBytes,
-      bytesOut: this.#bytesOut,
-      requestId: this.#requestId,
-      site: this.#site,
-      service: this.#service,
-      worker: this.#worker,
-      attempts: this.#service === null ? 0 : this.#exchange.attempts,
-      tls: this.#info.tls,
-      userAgent: head.userAgent,
-      failure,
-    });
-  }
-
   // The connection.
 
   #onDrain(): void {
     this.#stalledSince = 0;
-    if (this.#exchange.active) this.#exchange.resumeResponse();
+    this.#transaction.resumeResponse();
   }
 
   #onGone(): void {
     if (this.#state === 'closed') return;
-    if (this.#state === 'body' || this.#state === 'waiting') this.#abandon('client_aborted');
+    if (this.#transaction.active) this.#abandon('client_aborted');
     else if (this.#state !== 'lingering' || this.#socket.destroyed) this.destroy();
   }
 
-  /** Ends a request that cannot be answered (any more), and the connection with it. */
   #abandon(failure: Failure): void {
-    if (this.#exchange.active) {
-      this.#noteWorker();
-      this.#exchange.cancel();
-    }
-    if (this.#state === 'body' || this.#state === 'waiting') {
-      if (!this.#responseStarted) this.#status = statusOf(failure);
-      this.#log(failure);
-      this.#front.inFlight--;
-    }
+    this.#transaction.abandon(failure);
     this.destroy();
   }
 
@@ -476,8 +313,4 @@ export class ClientConnection implements ExchangeClient, BodySink, Swept {
     }
     return now - this.#stalledSince >= this.#entry.limits.writeIdleMs;
   }
-}
-
-function errorBody(status: number, reason: string, requestId: string): string {
-  return `${status} ${reasonPhrase(status)}\n${reason === '' ? '' : `${reason}\n`}request ${requestId}\n`;
 }

@@ -7,7 +7,7 @@ const HOST = 'Host: a.example\r\n';
 function parse(source: string): { status: number; head: RequestHead; forwarded: string } {
   const head = new RequestHead();
   const status = parseRequestHead(source, head);
-  return { status, head, forwarded: head.appendForwarded('') };
+  return { status, head, forwarded: head.fields };
 }
 
 function accept(source: string): { head: RequestHead; forwarded: string } {

@@ -68,18 +68,10 @@ export class RequestHead {
   userAgent: string | null = null;
   /** Why it was refused, for the client. */
   problem = '';
-  #forwarded = '';
-
-  /** `out` and the field lines that are passed on, without Host and the framing. */
-  appendForwarded(out: string): string {
-    return out + this.#forwarded;
-  }
+  /** The field lines that are passed on, each with its CRLF, without Host and the framing. */
+  fields = '';
 
   /** Nothing of a refused head is to be logged as if it had been understood. */
-  forget(): void {
-    this.reset();
-  }
-
   reset(): void {
     this.method = '';
     this.target = '';
@@ -93,11 +85,7 @@ export class RequestHead {
     this.keepAlive = true;
     this.expectContinue = false;
     this.userAgent = null;
-    this.#forwarded = '';
-  }
-
-  setForwarded(text: string): void {
-    this.#forwarded = text;
+    this.fields = '';
   }
 }
 
@@ -265,7 +253,7 @@ function parseFields(source: string, at: number, head: RequestHead): number {
     if (lengths > 0) return refuse(head, 400, 'there are both Content-Length and Transfer-Encoding');
     head.bodyKind = 'chunked';
   }
-  head.setForwarded(lines.finish(source));
+  head.fields = lines.finish(source);
   return applyConnection(source, at, connection, head);
 }
 
@@ -289,7 +277,7 @@ function applyConnection(source: string, at: number, value: string | null, head:
     if (fields.oddName || isForwardedField(source, fields.nameStart, fields.nameEnd)) continue;
     if (!nominated.has(fields.name.toLowerCase())) lines.add(fields);
   }
-  head.setForwarded(lines.finish(source));
+  head.fields = lines.finish(source);
   return 0;
 }
 

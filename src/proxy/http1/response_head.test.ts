@@ -5,7 +5,7 @@ import { parseResponseHead, ResponseHead } from './response_head.ts';
 function parse(source: string, method = 'GET'): { problem: 0 | string; head: ResponseHead; forwarded: string } {
   const head = new ResponseHead();
   const problem = parseResponseHead(source, head, method);
-  return { problem, head, forwarded: head.appendForwarded('') };
+  return { problem, head, forwarded: head.fields };
 }
 
 const REFUSED: readonly (readonly [rule: string, source: string])[] = [

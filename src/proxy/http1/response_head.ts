@@ -27,16 +27,8 @@ export class ResponseHead {
   bodyKind: 'none' | 'length' | 'chunked' | 'close' = 'none';
   contentLength = 0;
   keepAlive = true;
-  #forwarded = '';
-
-  /** `out` and the field lines that are passed on, without the framing; of a response without a body, its length too. */
-  appendForwarded(out: string): string {
-    return out + this.#forwarded;
-  }
-
-  setForwarded(text: string): void {
-    this.#forwarded = text;
-  }
+  /** The field lines that are passed on, without the framing; of a response without a body, its length too. */
+  fields = '';
 }
 
 /** Parses a whole head, its empty line included, into `head`. Returns 0, or what is wrong with it. */
@@ -122,7 +114,7 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
   } else {
     head.bodyKind = lengths > 0 ? 'length' : 'close';
   }
-  head.setForwarded(forwarded);
+  head.fields = forwarded;
   return 0;
 }
 

@@ -10,9 +10,11 @@ import { parseResponseHead, ResponseHead } from '../http1/response_head.ts';
 import type { Clock, Swept } from '../clock.ts';
 import type { Failure } from '../failure.ts';
 import type { Address } from '../../snapshot.ts';
+import type { UpstreamRequest } from './request.ts';
 
 /** nginx's default is 4–8 KiB, HAProxy's 16 KiB; cookies and CSP headers of real applications need more than the first. */
 const MAX_RESPONSE_HEAD = 64 * 1024;
+const LAST_CHUNK = '0\r\n\r\n';
 
 /** Where connections lead, and come back to when nothing is left to do on them. */
 export interface Origin {
@@ -53,6 +55,7 @@ export class UpstreamConnection implements BodySink, Swept {
   readonly #body = new BodyReader();
   #reusable = true;
   #requestComplete = false;
+  #framing: UpstreamRequest['framing'] = 'none';
   /** Time by the sweep's clock at which waiting ends; 0: none. */
   #deadline = 0;
   readonly #clock: Clock;
@@ -90,10 +93,46 @@ export class UpstreamConnection implements BodySink, Swept {
     this.#expectResponse();
   }
 
+  /** Writes a request's head and what there is of its body; `ended`: that is all of it. */
+  start(request: UpstreamRequest, body: readonly Buffer[], ended: boolean): void {
+    this.#framing = request.framing;
+    if (body.length === 0) {
+      this.socket.write(request.serialize(), 'latin1');
+    } else {
+      this.socket.cork();
+      this.socket.write(request.serialize(), 'latin1');
+      for (const chunk of body) this.writeBody(chunk);
+      this.socket.uncork();
+    }
+    if (ended) this.endBody();
+  }
+
+  /** Returns false when no more should be written before `onDrain`. */
+  writeBody(chunk: Buffer): boolean {
+    const { socket } = this;
+    if (this.#framing === 'length') return socket.write(chunk);
+    socket.cork();
+    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1');
+    socket.write(chunk);
+    const more = socket.write('\r\n', 'latin1');
+    socket.uncork();
+    return more;
+  }
+
   /** The whole request has been written: from now on the worker owes an answer, and the connection may be reused after it. */
-  requestWritten(): void {
+  endBody(): void {
+    if (this.#framing === 'chunked') this.socket.write(LAST_CHUNK, 'latin1');
     this.#requestComplete = true;
     if (this.#state === 'head') this.#deadline = this.#clock.now() + this.#responseTimeoutMs;
+  }
+
+  /** The client takes no more of the answer for now. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
   }
 
   destroy(): void {

@@ -3,13 +3,17 @@
  *
  * RFC 9110 section 9.2.2: only idempotent methods may be repeated when it is unknown whether the first try was processed.
  */
+import type { Failure } from '../failure.ts';
+
 export interface RetryInput {
+  readonly failure: Failure;
   /** Bytes of the request reached a socket that was connected. */
   readonly sent: boolean;
   /** Any byte of a response arrived. */
   readonly answered: boolean;
   readonly method: string;
-  readonly hasBody: boolean;
+  /** There is no body, or all of it that was sent is still held. */
+  readonly replayable: boolean;
   /** Tries made so far, this one included. */
   readonly attempts: number;
   /** Tries so far whose bytes were sent. */
@@ -23,5 +27,7 @@ export function mayRetry(input: RetryInput): boolean {
   if (input.answered || input.attempts > input.retries) return false;
   // Nothing written: no worker can have seen it.
   if (!input.sent) return true;
-  return input.sentAttempts <= 1 && !input.hasBody && IDEMPOTENT.has(input.method);
+  // After a timeout the worker may still be at it, and what it says wrongly it would say again.
+  if (input.failure !== 'upstream_closed') return false;
+  return input.sentAttempts <= 1 && input.replayable && IDEMPOTENT.has(input.method);
 }

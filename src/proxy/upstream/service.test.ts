@@ -1,50 +1,98 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ServiceEntry } from '../../snapshot.ts';
+import { serviceEntry, targetEntry } from '../../../test/support/values.ts';
+import type { ServiceEntry, TargetEntry } from '../../snapshot.ts';
+import { createAffinitySource } from './affinity.ts';
 import { Service, Target } from './service.ts';
+import type { Held } from './service.ts';
 
-function service(policy: ServiceEntry['policy'], count: number): Service {
-  const targets = Array.from({ length: count }, (_, i) => new Target(`w${i}`, { host: '127.0.0.1', port: 1 + i }));
-  const entry: ServiceEntry = {
-    name: 'web',
-    policy,
-    retries: 2,
-    connectTimeoutMs: 1,
-    responseTimeoutMs: 1,
-    idleTimeoutMs: 1,
-    targets: [],
-    unavailable: null,
-  };
-  return new Service(entry, targets);
+function fakeClock(): { now: () => number; at: number; add: () => void; delete: () => void; stop: () => void } {
+  const clock = { at: 1_000, now: () => clock.at, add: () => {}, delete: () => {}, stop: () => {} };
+  return clock;
 }
 
-test('round robin takes each target in turn', () => {
-  const web = service('round_robin', 3);
-  assert.deepEqual(
-    Array.from({ length: 6 }, () => web.pick([])?.id),
-    ['w0', 'w1', 'w2', 'w0', 'w1', 'w2'],
+function serviceOf(changes: Partial<ServiceEntry>, entries: readonly TargetEntry[]) {
+  const clock = fakeClock();
+  const web = new Service(
+    serviceEntry(changes),
+    clock,
+    createAffinitySource(() => 'c2VjcmV0'),
   );
+  const targets = entries.map((entry) => new Target(entry, clock.now()));
+  web.update(web.entry, targets);
+  return { web, clock, targets };
+}
+
+const names = (count: number): TargetEntry[] => Array.from({ length: count }, (_, i) => targetEntry(`w${i}`));
+
+test('never gives a target that was tried, and null when there is no other', () => {
+  for (const policy of ['least_conn', 'round_robin', 'random_two', 'hash'] as const) {
+    const { web } = serviceOf({ policy, hash: { by: 'client' } }, names(2));
+    const first = web.pick([], '10.0.0.1');
+    assert.ok(first);
+    const second = web.pick([first], '10.0.0.1');
+    assert.ok(second);
+    assert.notEqual(first, second);
+    assert.equal(web.pick([first, second], '10.0.0.1'), null);
+  }
 });
 
-test('least connections takes the least busy and spreads ties', () => {
-  const web = service('least_conn', 3);
-  const [a, b, c] = web.targets;
-  assert.ok(a && b && c);
-  a.inFlight = 2;
-  b.inFlight = 1;
-  c.inFlight = 3;
-  assert.equal(web.pick([])?.id, 'w1');
-  a.inFlight = b.inFlight = c.inFlight = 0;
-  assert.equal(new Set(Array.from({ length: 3 }, () => web.pick([])?.id)).size, 3);
+test('so many failures in a row put a target out for a while, but never the last one', () => {
+  const { web, clock, targets } = serviceOf({ ejectAfter: 3, ejectMs: 10_000 }, names(2));
+  const [a, b] = targets;
+  assert.ok(a && b);
+  for (let i = 0; i < 2; i++) web.targetFailed(a);
+  a.succeeded();
+  web.targetFailed(a);
+  assert.equal(web.pick([b], null), a, 'a success begins the count anew');
+  for (let i = 0; i < 2; i++) web.targetFailed(a);
+  assert.equal(web.pick([b], null), null);
+  for (let i = 0; i < 9; i++) web.targetFailed(b);
+  assert.equal(web.pick([], null), b, 'somebody must be asked');
+  clock.at += 10_000;
+  assert.equal(web.pick([b], null), a, 'it is back');
 });
 
-test('never gives a target that was tried', () => {
-  const web = service('least_conn', 2);
-  const first = web.pick([]);
-  assert.ok(first);
-  const second = web.pick([first]);
-  assert.ok(second);
-  assert.notEqual(first, second);
-  assert.equal(web.pick([first, second]), null);
-  assert.equal(service('round_robin', 0).pick([]), null);
+test('unhealthy targets are asked only when they are most of them, and not when they are all', () => {
+  const ill = (id: string): TargetEntry => targetEntry(id, { healthy: false });
+  const picked = (entries: TargetEntry[]): string[] => {
+    const { web } = serviceOf({ policy: 'round_robin' }, entries);
+    return [...new Set(Array.from({ length: 12 }, () => web.pick([], null)?.id ?? 'none'))].toSorted();
+  };
+  assert.deepEqual(picked([targetEntry('a'), targetEntry('b'), ill('c')]), ['a', 'b']);
+  assert.deepEqual(picked([targetEntry('a'), ill('b'), ill('c')]), ['a', 'b', 'c']);
+  assert.deepEqual(picked([ill('a'), ill('b')]), ['none']);
+});
+
+test('a new target starts slowly', () => {
+  const { web, clock, targets } = serviceOf({ policy: 'round_robin', slowStartMs: 10_000 }, names(1));
+  clock.at += 60_000;
+  const young = new Target(targetEntry('young'), clock.now());
+  web.update(web.entry, [...targets, young]);
+  const share = (): number => Array.from({ length: 110 }, () => web.pick([], null)).filter((t) => t === young).length;
+  assert.equal(share(), 10);
+  clock.at += 5_000;
+  assert.ok(share() > 30);
+  clock.at += 5_000;
+  assert.equal(share(), 55);
+});
+
+test('requests wait for a target, so many and so long', () => {
+  const { web, clock } = serviceOf({ queueMax: 2, queueTimeoutMs: 5_000 }, []);
+  const heard: string[] = [];
+  const held = (name: string): Held => ({
+    onTargets: () => heard.push(`${name} targets`),
+    onHoldEnd: () => heard.push(`${name} end`),
+  });
+  const [a, b, c] = [held('a'), held('b'), held('c')];
+  assert.equal(web.hold(a), true);
+  clock.at += 1_000;
+  assert.equal(web.hold(b), true);
+  assert.equal(web.hold(c), false);
+  web.sweep(clock.at + 4_000);
+  assert.deepEqual(heard, ['a end']);
+  web.update(web.entry, [new Target(targetEntry('w'), clock.now())]);
+  assert.deepEqual(heard, ['a end', 'b targets']);
+  web.close();
+  assert.deepEqual(heard, ['a end', 'b targets', 'b end']);
 });

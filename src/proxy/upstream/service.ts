@@ -1,18 +1,55 @@
-/** A proxy's view of a service: which workers may be asked, how busy each is with our requests, and which one is next. */
-import type { Address, ServiceEntry } from '../../snapshot.ts';
+/** A proxy's view of a service: which workers may be asked, which one is next, and who waits while there is none. */
+import type { Clock, Swept } from '../clock.ts';
+import type { ServiceEntry, TargetEntry } from '../../snapshot.ts';
+import type { AffinitySource } from './affinity.ts';
+import { choose } from './balancer.ts';
+import type { Candidate } from './balancer.ts';
 import type { Origin, UpstreamConnection } from './connection.ts';
 
-export class Target implements Origin {
-  readonly id: string;
-  readonly address: Address;
+/** A target that starts slowly begins with this part of its share. */
+const SLOW_START_FLOOR = 0.1;
+
+export class Target implements Origin, Candidate {
+  entry: TargetEntry;
   readonly idle: UpstreamConnection[] = [];
+  readonly since: number;
+  weight: number;
+  credit = 0;
   inFlight = 0;
+  /** Failures in a row. */
+  failures = 0;
+  ejectedUntil = 0;
   /** Left the upstreams part: finishes what it has, gets nothing new. */
   removed = false;
 
-  constructor(id: string, address: Address) {
-    this.id = id;
-    this.address = address;
+  /** `now` is the clock's. */
+  constructor(entry: TargetEntry, now: number) {
+    this.entry = entry;
+    this.since = now;
+    this.weight = entry.weight;
+  }
+
+  get id(): string {
+    return this.entry.id;
+  }
+
+  get address(): TargetEntry['address'] {
+    return this.entry.address;
+  }
+
+  succeeded(): void {
+    if (this.failures !== 0) this.failures = 0;
+  }
+
+  /** The most recently used idle connection not idle since before `oldest`; those older are closed. */
+  takeIdle(oldest: number): UpstreamConnection | null {
+    const connection = this.idle.pop();
+    if (connection === undefined) return null;
+    if (connection.idleSince >= oldest) return connection;
+    // The stack is ordered by time: all below are older still.
+    connection.destroy();
+    this.closeIdle();
+    return null;
   }
 
   closeIdle(): void {
@@ -20,31 +57,113 @@ export class Target implements Origin {
   }
 }
 
-export class Service {
-  entry: ServiceEntry;
-  targets: readonly Target[];
-  #turn = 0;
+/** A request that waits for a target. */
+export interface Held {
+  /** There may be one now. */
+  onTargets(): void;
+  /** There will be none in time. */
+  onHoldEnd(): void;
+}
 
-  constructor(entry: ServiceEntry, targets: readonly Target[]) {
+export class Service implements Swept {
+  entry: ServiceEntry;
+  targets: readonly Target[] = [];
+  readonly #clock: Clock;
+  readonly affinity: AffinitySource;
+  /** Those of `targets` that may be asked now. */
+  #usable: readonly Target[] = [];
+  /** When the answer to that changes by itself; 0: it does not. */
+  #usableUntil = 0;
+  #turn = 0;
+  /** By when each must have found a target. */
+  readonly #held = new Map<Held, number>();
+
+  constructor(entry: ServiceEntry, clock: Clock, affinity: AffinitySource) {
+    this.entry = entry;
+    this.#clock = clock;
+    this.affinity = affinity;
+  }
+
+  update(entry: ServiceEntry, targets: readonly Target[]): void {
     this.entry = entry;
     this.targets = targets;
+    this.#refresh();
+    for (const held of this.#held.keys()) held.onTargets();
+  }
+
+  /** The service is no more: nobody needs to wait for it. */
+  close(): void {
+    for (const held of this.#held.keys()) {
+      this.unhold(held);
+      held.onHoldEnd();
+    }
   }
 
   /** The next target by the service's policy, none of `tried`; null when there is no other. */
-  pick(tried: readonly Target[]): Target | null {
-    const { targets } = this;
-    const count = targets.length;
-    if (count === 0) return null;
-    const roundRobin = this.entry.policy === 'round_robin';
-    // Starting one further each time spreads ties, of which an idle service has nothing else.
-    const start = this.#turn++ % count;
-    let best: Target | null = null;
-    for (let i = 0; i < count; i++) {
-      const target = targets[(start + i) % count];
-      if (target === undefined || tried.includes(target)) continue;
-      if (roundRobin) return target;
-      if (best === null || target.inFlight < best.inFlight) best = target;
+  pick(tried: readonly Target[], affinity: string | null): Target | null {
+    if (this.#usableUntil !== 0 && this.#clock.now() >= this.#usableUntil) this.#refresh();
+    const { entry } = this;
+    const candidates = this.#usable;
+    if (entry.stickyCookie !== null && affinity !== null) {
+      const bound = this.affinity.find(entry, affinity, candidates);
+      if (bound !== null && !tried.includes(bound)) return bound;
     }
-    return best;
+    return choose(entry.policy, { candidates, tried, turn: this.#turn++, affinity });
+  }
+
+  targetFailed(target: Target): void {
+    const { ejectAfter, ejectMs } = this.entry;
+    target.failures++;
+    if (ejectAfter === 0 || target.failures < ejectAfter) return;
+    // Somebody must be asked: the last one never goes.
+    if (this.#usable.length < 2 || !this.#usable.includes(target)) return;
+    target.failures = 0;
+    target.ejectedUntil = this.#clock.now() + ejectMs;
+    this.#refresh();
+  }
+
+  /** Lets a request wait for a target; false when too many wait already, or this one has waited long enough. */
+  hold(held: Held): boolean {
+    if (this.#held.has(held)) return true;
+    const { queueMax, queueTimeoutMs } = this.entry;
+    if (this.#held.size >= queueMax || queueTimeoutMs === 0) return false;
+    if (this.#held.size === 0) this.#clock.add(this);
+    this.#held.set(held, this.#clock.now() + queueTimeoutMs);
+    return true;
+  }
+
+  unhold(held: Held): void {
+    if (this.#held.delete(held) && this.#held.size === 0) this.#clock.delete(this);
+  }
+
+  sweep(now: number): void {
+    for (const [held, deadline] of this.#held) {
+      if (now < deadline) continue;
+      this.unhold(held);
+      held.onHoldEnd();
+    }
+  }
+
+  #refresh(): void {
+    const now = this.#clock.now();
+    const { slowStartMs } = this.entry;
+    const healthy = this.targets.filter(({ entry }) => entry.healthy);
+    // When most look ill it is more likely the looking: then all are asked rather than the few crushed (Envoy's panic).
+    const panic = healthy.length > 0 && healthy.length * 2 < this.targets.length;
+    const asked = panic ? this.targets : healthy;
+    const free = asked.filter(({ ejectedUntil }) => ejectedUntil <= now);
+    this.#usable = free.length > 0 ? free : asked;
+    let until = Infinity;
+    for (const target of asked) {
+      if (target.ejectedUntil > now) until = Math.min(until, target.ejectedUntil);
+      const age = now - target.since;
+      target.weight = target.entry.weight;
+      if (age < slowStartMs) {
+        target.weight *= Math.max(SLOW_START_FLOOR, age / slowStartMs);
+        // In twenty steps from nothing to its whole share.
+        until = Math.min(until, now + slowStartMs / 20);
+      }
+    }
+    this.#usableUntil = until === Infinity ? 0 : until;
   }
 }

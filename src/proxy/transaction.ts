@@ -1,0 +1,296 @@
+/**
+ * One request of a client and its answer, whatever protocol it came by: routed, put through the site's policies, handed
+ * to a worker, limited, counted and logged. A connection of HTTP/1.1 uses one again and again, a stream of HTTP/2 has its own.
+ */
+import { Exchange } from './exchange.ts';
+import type { ExchangeClient } from './exchange.ts';
+import { reasonPhrase, statusOf } from './failure.ts';
+import type { Failure } from './failure.ts';
+import type { Front } from './front.ts';
+import type { RequestHead } from './http1/request_head.ts';
+import type { ResponseHead } from './http1/response_head.ts';
+import { challengeAnswer } from './policies/acme_challenge.ts';
+import type { Verdict } from './policies/policy.ts';
+import type { SiteRoute } from './router.ts';
+import { UpstreamRequest } from './upstream/request.ts';
+
+/** What is known of a connection's client, the same for all its requests. */
+export interface ClientInfo {
+  readonly remote: string;
+  readonly scheme: 'http' | 'https';
+  /** The TLS version; null: plain. */
+  readonly tls: string | null;
+  readonly protocol: 'HTTP/1.1' | 'HTTP/2';
+  /** The field lines that tell a worker of this client. */
+  readonly forwarded: string;
+  /** Whether the connection's certificate is one for the host; a plain connection's has none to be wrong. */
+  servesHost(host: string): boolean;
+}
+
+/** How a protocol carries the answer; after `onSettled` the transaction needs nothing more from it. */
+export interface ClientStream {
+  /** The worker's head; `fields` are its lines after the policies, without framing. */
+  sendHead(head: ResponseHead, fields: string): void;
+  /** Returns false when the client cannot take more for now; `resumeResponse()` goes on. */
+  sendData(chunk: Buffer): boolean;
+  sendEnd(): void;
+  /** A good moment to write out what was handed over. */
+  flush(): void;
+  /** A whole answer of our own; `fields` are lines each with its CRLF. */
+  sendAnswer(status: number, fields: string, body: string): void;
+  sendContinue(): void;
+  pauseRequest(): void;
+  resumeRequest(): void;
+  /** Nothing more can be said, and what was said must not look whole. */
+  cut(): void;
+  /** Everything is said. */
+  onSettled(): void;
+}
+
+export class Transaction implements ExchangeClient {
+  readonly head: RequestHead;
+  readonly exchange: Exchange;
+  requestComplete = true;
+  responseStarted = false;
+  readonly #stream: ClientStream;
+  readonly #front: Front;
+  readonly #client: ClientInfo;
+  readonly #upstream = new UpstreamRequest();
+  #active = false;
+  #route: SiteRoute | null = null;
+  #maxBodySize = 0;
+  // For the access log.
+  #startedAt = 0;
+  #requestId = '';
+  #status = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
+  #service: string | null = null;
+  #worker: string | null = null;
+
+  constructor(stream: ClientStream, front: Front, client: ClientInfo, head: RequestHead) {
+    this.#stream = stream;
+    this.#front = front;
+    this.#client = client;
+    this.head = head;
+    this.exchange = new Exchange(this, front);
+  }
+
+  /** There is a request that is neither answered nor given up. */
+  get active(): boolean {
+    return this.#active;
+  }
+
+  /** Begins with what `head` now says. */
+  begin(): void {
+    this.#start();
+    const { head } = this;
+    this.requestComplete = head.bodyKind === 'none' || (head.bodyKind === 'length' && head.contentLength === 0);
+    // Only in plain and before any site: RFC 8555 section 8.3 has the CA ask on port 80, whatever the site.
+    if (this.#client.tls === null) {
+      const answer = challengeAnswer(head.path, this.#front.challenges);
+      if (answer !== null) return this.#conclude(answer);
+    }
+    const route = this.#front.router(head.host, head.path);
+    if (route === null) return this.fail('not_found', 'no site has this host name');
+    this.#route = route;
+    if (!this.#client.servesHost(head.host)) {
+      return this.fail('misdirected', "the connection's certificate is not for this host name");
+    }
+    for (const step of route.onRequest) {
+      const verdict = step(head, this.#client);
+      if (verdict !== null) return this.#conclude(verdict);
+    }
+    if (route.service === null) return this.fail('not_found', 'no route of this site has this path');
+    this.#maxBodySize = route.site.maxBodySize;
+    if (this.#maxBodySize > 0 && head.bodyKind === 'length' && head.contentLength > this.#maxBodySize) {
+      return this.#tooLarge();
+    }
+    this.#forward(route, route.service);
+  }
+
+  /** A request that never became one: answered and logged like any other. */
+  refuse(status: number, reason: string, failure: Failure): void {
+    this.#start();
+    this.head.reset();
+    this.requestComplete = false;
+    this.#answerFailure(status, reason, failure);
+  }
+
+  /** A piece of the request's body; false when the request is over and no more is wanted. */
+  body(piece: Buffer): boolean {
+    this.#bytesIn += piece.length;
+    if (this.#maxBodySize > 0 && this.#bytesIn > this.#maxBodySize) {
+      this.#tooLarge();
+      return false;
+    }
+    if (this.exchange.active && !this.exchange.writeBody(piece)) this.#stream.pauseRequest();
+    return true;
+  }
+
+  bodyEnd(): void {
+    this.requestComplete = true;
+    if (this.exchange.active) this.exchange.endBody();
+  }
+
+  resumeResponse(): void {
+    if (this.exchange.active) this.exchange.resumeResponse();
+  }
+
+  /** Ends it for a reason on the client's side or ours. */
+  fail(failure: Failure, reason: string): void {
+    if (!this.#active) return;
+    this.#cancelExchange();
+    if (this.responseStarted) this.abandon(failure);
+    else this.#answerFailure(statusOf(failure), reason, failure);
+  }
+
+  /** Ends it without a word: nobody is left to read one, or what was said cannot be completed. */
+  abandon(failure: Failure): void {
+    if (!this.#active) return;
+    this.#cancelExchange();
+    if (!this.responseStarted) this.#status = statusOf(failure);
+    this.#settle(failure);
+    this.#stream.cut();
+  }
+
+  onRequestWritable(): void {
+    if (this.#active && !this.requestComplete) this.#stream.resumeRequest();
+  }
+
+  onResponseHead(head: ResponseHead): void {
+    this.#worker = this.exchange.worker;
+    this.responseStarted = true;
+    this.#status = head.status;
+    let fields = head.fields;
+    for (const step of this.#route?.onResponse ?? []) fields = step(fields, this.#client);
+    this.#stream.sendHead(head, fields + this.exchange.affinityFields(this.#client.scheme === 'https'));
+  }
+
+  onResponseData(chunk: Buffer): boolean {
+    this.#bytesOut += chunk.length;
+    return this.#stream.sendData(chunk);
+  }
+
+  onResponseEnd(): void {
+    this.#stream.sendEnd();
+    this.#settle(null);
+    this.#stream.onSettled();
+  }
+
+  onResponseBatch(): void {
+    this.#stream.flush();
+  }
+
+  onExchangeFailure(failure: Failure, error?: Error): void {
+    this.#worker = this.exchange.worker;
+    if (this.responseStarted) {
+      this.#stream.flush();
+      this.abandon('upstream_cut');
+    } else {
+      const said = failure === 'no_worker' ? this.#unavailable() : '';
+      this.fail(failure, error === undefined ? said : 'the worker did not answer as HTTP asks');
+    }
+  }
+
+  #start(): void {
+    const front = this.#front;
+    front.requests++;
+    front.inFlight++;
+    this.#active = true;
+    this.#startedAt = front.clock.now();
+    this.#requestId = front.nextRequestId();
+    this.#route = null;
+    this.#maxBodySize = 0;
+    this.#status = 0;
+    this.#bytesIn = 0;
+    this.#bytesOut = 0;
+    this.#service = null;
+    this.#worker = null;
+    this.responseStarted = false;
+  }
+
+  #forward(route: SiteRoute, serviceName: string): void {
+    const { head } = this;
+    const service = this.#front.services.get(serviceName);
+    this.#service = serviceName;
+    if (service === undefined) return this.fail('no_worker', 'the service is not known here');
+    const upstream = this.#upstream;
+    upstream.method = head.method;
+    upstream.target = head.target;
+    upstream.host = head.authority;
+    upstream.fields = `${head.fields}${this.#client.forwarded}X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${this.#requestId}\r\n`;
+    upstream.framing = head.bodyKind;
+    upstream.contentLength = head.contentLength;
+    for (const step of route.onForward) step(upstream, head);
+    // RFC 9110 section 10.1.1: to take the body is our decision; the worker never sees the expectation.
+    if (head.expectContinue && !this.requestComplete) this.#stream.sendContinue();
+    const affinity = service.affinity.of(service.entry, head, this.#client.remote);
+    this.exchange.begin(service, upstream, this.requestComplete, affinity);
+  }
+
+  #unavailable(): string {
+    const service = this.#service === null ? undefined : this.#front.services.get(this.#service);
+    return service?.entry.unavailable ?? 'no worker is ready';
+  }
+
+  #tooLarge(): void {
+    this.fail('body_too_large', `the body is larger than ${this.#maxBodySize} bytes`);
+  }
+
+  #conclude(verdict: Verdict): void {
+    if ('failure' in verdict) this.fail(verdict.failure, verdict.reason);
+    else this.#answer(verdict.status, verdict.fields, verdict.body, null);
+  }
+
+  #answerFailure(status: number, reason: string, failure: Failure): void {
+    const text = `${status} ${reasonPhrase(status)}\n${reason === '' ? '' : `${reason}\n`}request ${this.#requestId}\n`;
+    const retry = status === 503 ? 'Retry-After: 5\r\n' : '';
+    this.#answer(status, `Content-Type: text/plain\r\n${retry}`, text, failure);
+  }
+
+  #answer(status: number, own: string, body: string, failure: Failure | null): void {
+    this.#status = status;
+    this.responseStarted = true;
+    this.#bytesOut = body.length;
+    let fields = `Date: ${new Date().toUTCString()}\r\n${own}`;
+    for (const step of this.#route?.onResponse ?? []) fields = step(fields, this.#client);
+    this.#stream.sendAnswer(status, fields, body);
+    this.#settle(failure);
+    this.#stream.onSettled();
+  }
+
+  #cancelExchange(): void {
+    if (!this.exchange.active) return;
+    this.#worker = this.exchange.worker;
+    this.exchange.cancel();
+  }
+
+  #settle(failure: Failure | null): void {
+    this.#active = false;
+    const front = this.#front;
+    front.inFlight--;
+    const log = front.accessLog;
+    if (log === null) return;
+    const { head } = this;
+    log.write({
+      remote: this.#client.remote,
+      method: head.method,
+      host: head.authority,
+      target: head.target,
+      protocol: this.#client.protocol,
+      status: this.#status,
+      durationMs: front.clock.now() - this.#startedAt,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+      requestId: this.#requestId,
+      site: this.#route?.site.name ?? null,
+      service: this.#service,
+      worker: this.#worker,
+      attempts: this.#service === null ? 0 : this.exchange.attempts,
+      tls: this.#client.tls,
+      userAgent: head.userAgent,
+      failure,
+    });
+  }
+}

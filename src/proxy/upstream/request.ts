@@ -1,0 +1,20 @@
+/** A request as a worker gets it: made from what was parsed, changed by policies, written anew. */
+export class UpstreamRequest {
+  method = '';
+  /** Origin-form, or `*`. */
+  target = '';
+  /** Value of `Host`. */
+  host = '';
+  /** All other field lines, each with its CRLF, without the framing. */
+  fields = '';
+  framing: 'none' | 'length' | 'chunked' = 'none';
+  contentLength = 0;
+
+  /** Whatever the method, a body is framed: unframed bytes would be the worker's next request (RFC 9112 section 6.3). */
+  serialize(): string {
+    const start = `${this.method} ${this.target} HTTP/1.1\r\nHost: ${this.host}\r\n${this.fields}`;
+    if (this.framing === 'chunked') return `${start}Transfer-Encoding: chunked\r\n\r\n`;
+    if (this.framing === 'length') return `${start}Content-Length: ${this.contentLength}\r\n\r\n`;
+    return `${start}\r\n`;
+  }
+}

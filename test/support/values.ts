@@ -1,0 +1,63 @@
+/** Complete values of large types, for tests that care about a few of their fields. */
+import type { ServiceConfig } from '../../src/config/config.ts';
+import type { ServiceEntry, SiteEntry, TargetEntry } from '../../src/snapshot.ts';
+
+const BALANCING: ServiceConfig['loadBalancing'] = {
+  policy: 'least_conn',
+  hash: null,
+  stickyCookie: null,
+  retries: 2,
+  slowStartMs: 0,
+  ejectAfter: 3,
+  ejectMs: 10_000,
+};
+
+export function serviceConfig(changes: Partial<ServiceConfig> = {}): ServiceConfig {
+  return {
+    name: 'web',
+    command: null,
+    upstreams: [],
+    directory: '/',
+    env: {},
+    user: null,
+    workers: 1,
+    healthCheck: { path: null, intervalMs: 1, timeoutMs: 1, rise: 1, fall: 1 },
+    loadBalancing: BALANCING,
+    queue: { max: 0, timeoutMs: 1 },
+    timeouts: { startMs: 1, drainMs: 1, stopMs: 1, connectMs: 1, responseMs: 1, idleMs: 1 },
+    ...changes,
+  };
+}
+
+export function serviceEntry(changes: Partial<ServiceEntry> = {}): ServiceEntry {
+  return {
+    name: 'web',
+    ...BALANCING,
+    queueMax: 0,
+    queueTimeoutMs: 1,
+    connectTimeoutMs: 1,
+    responseTimeoutMs: 1,
+    idleTimeoutMs: 1,
+    targets: [],
+    unavailable: null,
+    ...changes,
+  };
+}
+
+export function targetEntry(id: string, changes: Partial<TargetEntry> = {}): TargetEntry {
+  return { id, place: id, address: { host: '127.0.0.1', port: 1 }, weight: 1, healthy: true, ...changes };
+}
+
+export function siteEntry(changes: Partial<SiteEntry> = {}): SiteEntry {
+  return {
+    name: 'app',
+    hosts: ['app.example'],
+    tls: true,
+    redirectHttpsPort: 443,
+    routes: [],
+    maxBodySize: 0,
+    headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
+    hsts: { maxAgeSeconds: null, includeSubdomains: false, preload: false },
+    ...changes,
+  };
+}
