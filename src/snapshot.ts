@@ -123,6 +123,9 @@ export interface EntrypointEntry {
   /** Already this proxy's share. */
   readonly maxConnections: number;
   readonly maxHeaderSize: number;
+  /** Whether HTTP/2 is offered, and how many requests at once a connection may have. */
+  readonly http2: boolean;
+  readonly maxStreams: number;
   readonly headersMs: number;
   readonly idleMs: number;
   readonly bodyIdleMs: number;

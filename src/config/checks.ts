@@ -42,6 +42,8 @@ export function buildEntrypoints(
       publicPort: entrypoint.public_port ?? address.port,
       maxConnections: entrypoint.max_connections,
       maxHeaderSize: entrypoint.max_header_size,
+      http2: entrypoint.http2,
+      maxStreams: entrypoint.max_streams,
       timeouts: {
         headersMs: timeouts.headers,
         idleMs: timeouts.idle,

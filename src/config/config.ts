@@ -34,6 +34,9 @@ export interface EntrypointConfig {
   readonly publicPort: number;
   readonly maxConnections: number;
   readonly maxHeaderSize: number;
+  readonly http2: boolean;
+  /** Requests at once on one connection of HTTP/2. */
+  readonly maxStreams: number;
   readonly timeouts: {
     readonly headersMs: number;
     readonly idleMs: number;

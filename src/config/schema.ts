@@ -47,6 +47,8 @@ const entrypoint = z.strictObject({
   public_port: count(1, 65_535).optional(),
   max_connections: count(1).default(10_000),
   max_header_size: size('16KiB'),
+  http2: z.boolean().default(true),
+  max_streams: count(1, 10_000).default(100),
   timeouts: z
     .strictObject({
       headers: duration('30s'),

@@ -24,11 +24,13 @@ export function sitesPart({ sites, entrypoints }: Config): SitesPart {
 export function limitsPart({ entrypoints, proxyProcesses, logging }: Config): LimitsPart {
   return {
     accessLog: logging.access,
-    entrypoints: entrypoints.map(({ name, tls, maxConnections, maxHeaderSize, timeouts }) => ({
+    entrypoints: entrypoints.map(({ name, tls, maxConnections, timeouts, maxHeaderSize, http2, maxStreams }) => ({
       name,
       tls,
       maxConnections: share(maxConnections, proxyProcesses),
       maxHeaderSize,
+      http2,
+      maxStreams,
       ...timeouts,
     })),
   };

@@ -1,7 +1,9 @@
 /** One listening address of this process: accepts, counts, terminates TLS where it should, and hands on. */
 import net from 'node:net';
+import type tls from 'node:tls';
 import type { Entry, Front } from './front.ts';
 import { ClientConnection } from './http1/client_connection.ts';
+import { Http2ClientConnection } from './http2/client_connection.ts';
 import { createTlsTerminator, plainAddress } from './tls.ts';
 import type { CertificateIndex, SecureConnection, TlsTerminator } from './tls.ts';
 import type { ClientInfo } from './transaction.ts';
@@ -34,7 +36,7 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
   const { front, log } = options;
   const entry: Entry = { name: options.limits.name, limits: options.limits };
   const servers = new Map<number, net.Server>();
-  const open = new Set<ClientConnection>();
+  const open = new Set<{ drain(): void; destroy(): void }>();
   /** Accepted and not closed, in a handshake or beyond. */
   let accepted = 0;
 
@@ -44,16 +46,25 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
     );
     open.add(connection);
   };
+  const serveHttp2 = (socket: tls.TLSSocket, client: ClientInfo): void => {
+    const connection: Http2ClientConnection = new Http2ClientConnection(socket, front, entry, client, () =>
+      open.delete(connection),
+    );
+    open.add(connection);
+  };
 
   const terminator: TlsTerminator | null = options.limits.tls
     ? createTlsTerminator({
         certificates: options.certificates,
         ticketKey: options.ticketKey(),
+        http2: () => entry.limits.http2,
         onSecure: ({ socket, servesHost }: SecureConnection) => {
           const remote = socket.remoteAddress;
           // Gone between handshake and here.
           if (remote === undefined) socket.destroy();
-          else serve(socket, clientInfo(remote, socket.getProtocol() ?? 'TLS', 'HTTP/1.1', servesHost));
+          else if (socket.alpnProtocol === 'h2') {
+            serveHttp2(socket, clientInfo(remote, socket.getProtocol() ?? 'TLS', 'HTTP/2', servesHost));
+          } else serve(socket, clientInfo(remote, socket.getProtocol() ?? 'TLS', 'HTTP/1.1', servesHost));
         },
         onError: (error, remote) => log.debug('handshake_failed', { entrypoint: entry.name, remote, error }),
       })

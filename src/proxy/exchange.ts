@@ -114,6 +114,10 @@ export class Exchange implements UpstreamListener, Held {
     if (this.#connected) this.#connection?.endBody();
   }
 
+  pauseResponse(): void {
+    this.#connection?.pause();
+  }
+
   resumeResponse(): void {
     this.#connection?.resume();
   }

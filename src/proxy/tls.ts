@@ -83,6 +83,8 @@ export interface SecureConnection {
 export interface TlsTerminatorOptions {
   readonly certificates: () => CertificateIndex;
   readonly ticketKey: Buffer;
+  /** Whether HTTP/2 is offered now. */
+  readonly http2: () => boolean;
   readonly onSecure: (connection: SecureConnection) => void;
   readonly onError: (error: Error, remote: string | undefined) => void;
 }
@@ -92,6 +94,7 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
   // The base context answers when the client names nobody; one server per base certificate, and one without any.
   const byAddress = new Map<string, tls.Server>();
   let nameless: tls.Server | null = null;
+  const offered = (): readonly string[] => (options.http2() ? ['h2', 'http/1.1'] : ['http/1.1']);
 
   const createServer = (base: CertificateEntry | undefined): tls.Server => {
     const server = tls.createServer({
@@ -100,7 +103,8 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
       ticketKeys: ticketKey,
       sessionIdContext: SESSION_ID_CONTEXT,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-      ALPNProtocols: ['http/1.1'],
+      // A client that speaks none of ours is told so (RFC 7301 section 3.2), not served by guesswork (ALPACA).
+      ALPNCallback: ({ protocols }) => offered().find((protocol) => protocols.includes(protocol)),
       SNICallback: (name, done) => {
         const context = options.certificates().lookup(name.toLowerCase());
         // With a context of null the base certificate would be served: somebody else's.

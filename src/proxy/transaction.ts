@@ -81,11 +81,11 @@ export class Transaction implements ExchangeClient {
     return this.#active;
   }
 
-  /** Begins with what `head` now says. */
-  begin(): void {
+  /** Begins with what `head` now says; `complete`: no body follows, not even an empty one. */
+  begin(complete: boolean): void {
     this.#start();
     const { head } = this;
-    this.requestComplete = head.bodyKind === 'none' || (head.bodyKind === 'length' && head.contentLength === 0);
+    this.requestComplete = complete;
     // Only in plain and before any site: RFC 8555 section 8.3 has the CA ask on port 80, whatever the site.
     if (this.#client.tls === null) {
       const answer = challengeAnswer(head.path, this.#front.challenges);
@@ -110,10 +110,10 @@ export class Transaction implements ExchangeClient {
   }
 
   /** A request that never became one: answered and logged like any other. */
-  refuse(status: number, reason: string, failure: Failure): void {
+  refuse(status: number, reason: string, failure: Failure, complete: boolean): void {
     this.#start();
     this.head.reset();
-    this.requestComplete = false;
+    this.requestComplete = complete;
     this.#answerFailure(status, reason, failure);
   }
 
@@ -131,6 +131,10 @@ export class Transaction implements ExchangeClient {
   bodyEnd(): void {
     this.requestComplete = true;
     if (this.exchange.active) this.exchange.endBody();
+  }
+
+  pauseResponse(): void {
+    if (this.exchange.active) this.exchange.pauseResponse();
   }
 
   resumeResponse(): void {

@@ -9,6 +9,7 @@ import type { Failure } from '../failure.ts';
 import type { Entry, Front } from '../front.ts';
 import { Transaction } from '../transaction.ts';
 import type { ClientInfo, ClientStream } from '../transaction.ts';
+import { WriteStall } from '../write_stall.ts';
 import { BODY_INVALID, BodyReader } from './body_reader.ts';
 import type { BodySink } from './body_reader.ts';
 import { findHeadEnd } from './head_end.ts';
@@ -42,8 +43,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   #keepAlive = true;
   /** How the response's body is framed towards the client. */
   #framing: 'none' | 'identity' | 'chunked' = 'none';
-  #stalledSince = 0;
-  #stalledLength = 0;
+  readonly #stall = new WriteStall();
   #lingered = 0;
 
   constructor(socket: net.Socket, front: Front, entry: Entry, client: ClientInfo, onClose: () => void) {
@@ -80,7 +80,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   }
 
   sweep(now: number): void {
-    if (this.#writeStalled(now)) {
+    if (this.#stall.check(this.#socket.writableLength, now, this.#entry.limits.writeIdleMs)) {
       this.#abandon('client_aborted');
     } else if (this.#deadline !== 0 && now >= this.#deadline) {
       if (this.#state === 'head') this.#refuse('header_timeout', 'the request head took too long');
@@ -166,7 +166,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
     const { complete } = this.#body;
     this.#state = complete ? 'waiting' : 'body';
     this.#deadline = complete ? 0 : this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
-    this.#transaction.begin();
+    this.#transaction.begin(complete);
   }
 
   /** Hands on what belongs to the body; returns where it stopped, or -1 when the request is over. */
@@ -257,7 +257,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
 
   /** What is no request: answered, and the connection ended (RFC 9112 section 2.2). */
   #refuseStatus(status: number, reason: string, failure: Failure = 'bad_request'): void {
-    this.#transaction.refuse(status, reason, failure);
+    this.#transaction.refuse(status, reason, failure, false);
   }
 
   onSettled(): void {
@@ -288,7 +288,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   // The connection.
 
   #onDrain(): void {
-    this.#stalledSince = 0;
+    this.#stall.reset();
     this.#transaction.resumeResponse();
   }
 
@@ -301,16 +301,5 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   #abandon(failure: Failure): void {
     this.#transaction.abandon(failure);
     this.destroy();
-  }
-
-  /** A client that takes nothing of what is written for it, for `writeIdleMs`. */
-  #writeStalled(now: number): boolean {
-    const length = this.#socket.writableLength;
-    if (length === 0 || length !== this.#stalledLength || this.#stalledSince === 0) {
-      this.#stalledLength = length;
-      this.#stalledSince = length === 0 ? 0 : now;
-      return false;
-    }
-    return now - this.#stalledSince >= this.#entry.limits.writeIdleMs;
   }
 }

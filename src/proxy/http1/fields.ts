@@ -2,8 +2,8 @@
 import { FIELD_VALUE, TOKEN } from './chars.ts';
 
 /** Longer lines are refused: real ones (cookies, tokens, CSP) stay below. */
-const MAX_LINE = 8 * 1024;
-const MAX_FIELDS = 100;
+export const MAX_LINE = 8 * 1024;
+export const MAX_FIELDS = 100;
 
 const SPACE = 0x20;
 const TAB = 0x09;

@@ -5,7 +5,7 @@ import { FieldScanner, FieldTable, ForwardedLines, matches, parseConnection, par
 import { parseAuthority } from './host.ts';
 import { normalizePath } from './path.ts';
 
-const MAX_TARGET = 8 * 1024;
+export const MAX_TARGET = 8 * 1024;
 const KNOWN_METHODS = new Set(METHODS);
 
 type FieldKind =
@@ -19,7 +19,7 @@ type FieldKind =
   | 'drop';
 
 /** RFC 9110 section 7.6.1; `proxy` because CGI would turn it into HTTP_PROXY. */
-const FIELDS = new FieldTable<FieldKind>({
+export const FIELDS = new FieldTable<FieldKind>({
   host: 'host',
   'content-length': 'content_length',
   'transfer-encoding': 'transfer_encoding',
@@ -102,7 +102,7 @@ export function parseRequestHead(source: string, head: RequestHead): number {
   return parseFields(source, lineEnd + 2, head);
 }
 
-function refuse(head: RequestHead, status: number, problem: string): number {
+export function refuse(head: RequestHead, status: number, problem: string): number {
   head.problem = problem;
   return status;
 }
@@ -123,7 +123,13 @@ function parseRequestLine(source: string, end: number, head: RequestHead): numbe
   if (source.charCodeAt(versionAt + 5) !== 0x31 || (minor !== 0 && minor !== 1)) {
     return refuse(head, 505, 'the version is neither HTTP/1.0 nor HTTP/1.1');
   }
-  const method = source.slice(0, methodEnd);
+  head.minor = minor;
+  const refused = setMethod(source.slice(0, methodEnd), head);
+  return refused === 0 ? parseTarget(source, methodEnd + 1, targetEnd, head) : refused;
+}
+
+/** Methods are compared as they are: `get` is none (RFC 9110 section 9.1). */
+export function setMethod(method: string, head: RequestHead): number {
   if (!KNOWN_METHODS.has(method)) {
     return /^[A-Z-]{1,32}$/.test(method)
       ? refuse(head, 501, 'the method is not known here')
@@ -131,11 +137,11 @@ function parseRequestLine(source: string, end: number, head: RequestHead): numbe
   }
   if (method === 'CONNECT' || method === 'TRACE') return refuse(head, 405, 'the method is not allowed');
   head.method = method;
-  head.minor = minor;
-  return parseTarget(source, methodEnd + 1, targetEnd, head);
+  return 0;
 }
 
-function parseTarget(source: string, start: number, end: number, head: RequestHead): number {
+/** A request target within `source`; absolute-form sets the authority too. */
+export function parseTarget(source: string, start: number, end: number, head: RequestHead): number {
   let at = start;
   if (source.charCodeAt(at) !== 0x2f) {
     if (end === start + 1 && source.charCodeAt(start) === 0x2a && head.method === 'OPTIONS') {
@@ -185,7 +191,7 @@ function parseTarget(source: string, start: number, end: number, head: RequestHe
   return 0;
 }
 
-function setAuthority(head: RequestHead, authority: string): boolean {
+export function setAuthority(head: RequestHead, authority: string): boolean {
   const parsed = parseAuthority(authority);
   if (parsed === null) return false;
   head.host = parsed;
@@ -282,6 +288,6 @@ function applyConnection(source: string, at: number, value: string | null, head:
 }
 
 /** Only what this proxy knows of the client may reach the worker under these names. */
-function isForwardedField(source: string, start: number, end: number): boolean {
+export function isForwardedField(source: string, start: number, end: number): boolean {
   return end - start >= FORWARDED_PREFIX.length && matches(source, start, FORWARDED_PREFIX);
 }

@@ -1,0 +1,159 @@
+/** One request of an HTTP/2 connection and its answer. */
+import { constants } from 'node:http2';
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Entry, Front } from '../front.ts';
+import { RequestHead } from '../http1/request_head.ts';
+import type { ResponseHead } from '../http1/response_head.ts';
+import { Transaction } from '../transaction.ts';
+import type { ClientInfo, ClientStream } from '../transaction.ts';
+import { WriteStall } from '../write_stall.ts';
+import { parseHttp2Head } from './request_head.ts';
+import { appendHttp2Fields } from './response_fields.ts';
+
+export class Http2ClientStream implements ClientStream {
+  readonly #stream: ServerHttp2Stream;
+  readonly #front: Front;
+  readonly #entry: Entry;
+  readonly #head = new RequestHead();
+  readonly #transaction: Transaction;
+  readonly #stall = new WriteStall();
+  /** By when more of the request's body must come; 0: none is waited for. */
+  #deadline = 0;
+  /** A piece of the answer that may be its last: written with the end, it needs no frame of its own. */
+  #held: Buffer | null = null;
+
+  constructor(stream: ServerHttp2Stream, front: Front, entry: Entry, client: ClientInfo) {
+    this.#stream = stream;
+    this.#front = front;
+    this.#entry = entry;
+    this.#transaction = new Transaction(this, front, client, this.#head);
+    stream
+      .on('error', () => {})
+      // Before the readable side ends, as it does even for a body that was cut: the worker must not take it for whole.
+      .on('aborted', () => this.#transaction.abandon('client_aborted'))
+      .on('close', () => this.#transaction.abandon('client_aborted'))
+      .on('drain', () => this.#onDrain());
+  }
+
+  begin(raw: readonly string[], endOfStream: boolean): void {
+    const { limits } = this.#entry;
+    const status = parseHttp2Head(raw, endOfStream, this.#head, limits.maxHeaderSize);
+    if (status !== 0) {
+      return this.#transaction.refuse(
+        status,
+        this.#head.problem,
+        status === 431 ? 'head_too_large' : 'bad_request',
+        endOfStream,
+      );
+    }
+    if (endOfStream) {
+      this.#transaction.begin(true);
+      this.#stream.resume();
+      return;
+    }
+    this.#waitForBody();
+    this.#transaction.begin(false);
+    this.#stream
+      .on('data', (chunk: Buffer) => this.#onData(chunk))
+      .on('end', () => {
+        this.#deadline = 0;
+        if (this.#transaction.active && !this.#stream.aborted) this.#transaction.bodyEnd();
+      });
+  }
+
+  sweep(now: number): void {
+    const { writeIdleMs } = this.#entry.limits;
+    if (this.#stall.check(this.#stream.writableLength, now, writeIdleMs)) {
+      this.#transaction.abandon('client_aborted');
+      this.cut();
+    } else if (this.#deadline !== 0 && now >= this.#deadline) {
+      this.#deadline = 0;
+      this.#transaction.fail('body_timeout', 'the request body stopped coming');
+    }
+  }
+
+  sendContinue(): void {
+    this.#stream.additionalHeaders({ ':status': 100 });
+  }
+
+  sendHead(head: ResponseHead, fields: string): void {
+    const out = [':status', String(head.status)];
+    appendHttp2Fields(out, fields);
+    if (head.bodyKind === 'length') out.push('content-length', String(head.contentLength));
+    const empty = head.bodyKind === 'none' || (head.bodyKind === 'length' && head.contentLength === 0);
+    this.#respond(out, empty);
+  }
+
+  sendData(chunk: Buffer): boolean {
+    const held = this.#held;
+    this.#held = chunk;
+    return held === null || this.#stream.write(held);
+  }
+
+  flush(): void {
+    const held = this.#held;
+    if (held === null) return;
+    this.#held = null;
+    if (!this.#stream.write(held)) this.#transaction.pauseResponse();
+  }
+
+  sendEnd(): void {
+    const held = this.#held;
+    this.#held = null;
+    if (this.#stream.writableEnded) return;
+    if (held === null) this.#stream.end();
+    else this.#stream.end(held);
+  }
+
+  sendAnswer(status: number, fields: string, body: string): void {
+    const out = [':status', String(status)];
+    appendHttp2Fields(out, fields);
+    out.push('content-length', String(Buffer.byteLength(body)));
+    const empty = body === '' || this.#head.method === 'HEAD';
+    this.#respond(out, empty);
+    if (!empty) this.#stream.end(body);
+  }
+
+  pauseRequest(): void {
+    this.#stream.pause();
+    this.#deadline = 0;
+  }
+
+  resumeRequest(): void {
+    this.#waitForBody();
+    this.#stream.resume();
+  }
+
+  cut(): void {
+    if (!this.#stream.destroyed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+
+  onSettled(): void {
+    this.#deadline = 0;
+    // RFC 9113 section 8.1: the rest of the body need not be sent. It goes out behind the answer.
+    if (!this.#transaction.requestComplete) {
+      this.#stream.resume();
+      this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    }
+  }
+
+  #respond(fields: readonly string[], endStream: boolean): void {
+    if (this.#stream.destroyed || this.#stream.closed) return;
+    this.#stream.respond(fields, { endStream });
+  }
+
+  #waitForBody(): void {
+    this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
+  }
+
+  #onData(chunk: Buffer): void {
+    if (!this.#transaction.active) return;
+    this.#waitForBody();
+    this.#transaction.body(chunk);
+  }
+
+  #onDrain(): void {
+    this.#stall.reset();
+    this.#transaction.resumeResponse();
+  }
+}

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RequestHead } from '../http1/request_head.ts';
+import { parseHttp2Head } from './request_head.ts';
+
+const PSEUDO = [':method', 'GET', ':scheme', 'https', ':authority', 'app.example', ':path', '/x?y'];
+
+function parse(raw: readonly string[], endOfStream = true): { status: number; head: RequestHead } {
+  const head = new RequestHead();
+  return { status: parseHttp2Head(raw, endOfStream, head, 16 * 1024), head };
+}
+
+function withPseudo(name: string, value: string): string[] {
+  return PSEUDO.map((word, i) => (PSEUDO[i - 1] === name && i % 2 === 1 ? value : word));
+}
+
+test('becomes the head every protocol has', () => {
+  const { status, head } = parse([...PSEUDO, 'accept', '*/*', 'cookie', 'a=1', 'x-b', 'c', 'cookie', 'd=2']);
+  assert.equal(status, 0);
+  assert.deepEqual(
+    [head.method, head.host, head.authority, head.target, head.path, head.bodyKind],
+    ['GET', 'app.example', 'app.example', '/x?y', '/x', 'none'],
+  );
+  assert.equal(head.fields, 'accept: */*\r\nx-b: c\r\ncookie: a=1; d=2\r\n');
+});
+
+test('a body is framed by its length, or in chunks when nobody says it', () => {
+  assert.equal(parse(PSEUDO, false).head.bodyKind, 'chunked');
+  const { head } = parse([...PSEUDO, 'content-length', '007'], false);
+  assert.deepEqual([head.bodyKind, head.contentLength], ['length', 7]);
+});
+
+const REFUSED: readonly (readonly [rule: string, status: number, raw: readonly string[]])[] = [
+  ['another scheme than the connection has (RFC 9113 8.3.1)', 400, withPseudo(':scheme', 'http')],
+  ['a path in absolute-form (RFC 9113 8.3.1)', 400, withPseudo(':path', 'https://app.example/')],
+  ['a path without a slash (RFC 9113 8.3.1)', 400, withPseudo(':path', 'x')],
+  ['an empty path (RFC 9113 8.3.1)', 400, withPseudo(':path', '')],
+  ['* for another method than OPTIONS (RFC 9112 3.2.4)', 400, withPseudo(':path', '*')],
+  ['a fragment (RFC 9112 3.2)', 400, withPseudo(':path', '/a#b')],
+  ['bytes beyond ASCII in a path (RFC 3986 2)', 400, withPseudo(':path', '/\xe9')],
+  ['a blank in a path (RFC 9112 3)', 400, withPseudo(':path', '/a b HTTP/1.1')],
+  ['userinfo in an authority (RFC 9113 8.3.1)', 400, withPseudo(':authority', 'a@app.example')],
+  ['a port that is none (RFC 9110 4.2.2)', 400, withPseudo(':authority', 'app.example:99999')],
+  ['an authority with a path', 400, withPseudo(':authority', 'app.example/x')],
+  ['a method in lower case (RFC 9110 9.1)', 400, withPseudo(':method', 'get')],
+  ['a method nobody knows', 501, withPseudo(':method', 'FROB')],
+  ['a method with a blank', 400, withPseudo(':method', 'GET /smuggled')],
+  ['CONNECT (RFC 9110 9.3.6)', 405, withPseudo(':method', 'CONNECT')],
+  ['TRACE (RFC 9110 9.3.8)', 405, withPseudo(':method', 'TRACE')],
+  ['a pseudo-header of an extension (RFC 8441)', 400, [...PSEUDO, ':protocol', 'websocket']],
+  ['a missing method (RFC 9113 8.3.1)', 400, PSEUDO.slice(2)],
+  ['a missing path (RFC 9113 8.3.1)', 400, PSEUDO.slice(0, 6)],
+  ['a missing authority (RFC 9113 8.3.1)', 400, [...PSEUDO.slice(0, 4), ...PSEUDO.slice(6)]],
+  ['a Host that is not :authority (RFC 9113 8.3.1)', 400, [...PSEUDO, 'host', 'other.example']],
+  ['two Hosts (RFC 9112 3.2)', 400, [...PSEUDO, 'host', 'app.example', 'host', 'app.example']],
+  ['CR LF in a value (RFC 9113 8.2.1)', 400, [...PSEUDO, 'x', 'a\r\nContent-Length: 5']],
+  ['NUL in a value (RFC 9113 8.2.1)', 400, [...PSEUDO, 'x', 'a\0b']],
+  ['a blank around a value (RFC 9113 8.2.1)', 400, [...PSEUDO, 'x', ' a']],
+  ['a name in upper case (RFC 9113 8.2.1)', 400, [...PSEUDO, 'X-A', 'a']],
+  ['a colon in a name (RFC 9113 8.2.1)', 400, [...PSEUDO, 'x:y', 'a']],
+  ['a line end in a name (RFC 9113 8.2.1)', 400, [...PSEUDO, 'x\r\ny', 'a']],
+  ['an empty name', 400, [...PSEUDO, '', 'a']],
+  ['Transfer-Encoding (RFC 9113 8.2.2)', 400, [...PSEUDO, 'transfer-encoding', 'chunked']],
+  ['Connection (RFC 9113 8.2.2)', 400, [...PSEUDO, 'connection', 'close']],
+  ['two lengths (RFC 9112 6.3)', 400, [...PSEUDO, 'content-length', '5', 'content-length', '5']],
+  ['a length with a sign (RFC 9112 6.3)', 400, [...PSEUDO, 'content-length', '+5']],
+  ['another expectation (RFC 9110 10.1.1)', 417, [...PSEUDO, 'expect', '200-ok']],
+  ['a head that is too large', 431, [...PSEUDO, 'x', 'a'.repeat(17_000)]],
+  ['a head of many cookies that is too large', 431, [...PSEUDO, ...Array(2000).fill(['cookie', 'a=bcde']).flat()]],
+  ['too many fields', 431, [...PSEUDO, ...Array(101).fill(['x', 'y']).flat()]],
+];
+
+for (const [rule, status, raw] of REFUSED) {
+  test(`refuses ${rule}`, () => assert.equal(parse(raw, raw.includes('CONNECT')).status, status));
+}
+
+test('drops what is not to be passed on', () => {
+  const strangers = [
+    'x-forwarded-for',
+    '1.2.3.4',
+    'forwarded',
+    'for=a',
+    'te',
+    'trailers',
+    'a_b',
+    'c',
+    'proxy',
+    'x',
+    'trailer',
+    'x',
+  ];
+  const { status, head } = parse([...PSEUDO, ...strangers, 'host', 'APP.example']);
+  assert.equal(status, 0);
+  assert.equal(head.fields, '');
+});

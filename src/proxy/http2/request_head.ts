@@ -1,0 +1,150 @@
+/**
+ * An HTTP/2 request's fields as the head every protocol's requests become, checked as strictly as HTTP/1.1's own: what
+ * nghttp2 lets through is written into an HTTP/1.1 head towards a worker (RFC 9113 sections 8.2, 8.3 and 10.3).
+ */
+import { FIELD_VALUE, TOKEN } from '../http1/chars.ts';
+import { MAX_FIELDS, MAX_LINE, parseContentLength } from '../http1/fields.ts';
+import {
+  FIELDS,
+  isForwardedField,
+  MAX_TARGET,
+  parseTarget,
+  refuse,
+  setAuthority,
+  setMethod,
+} from '../http1/request_head.ts';
+import type { RequestHead } from '../http1/request_head.ts';
+
+/** What a field costs a table beyond its name and value (RFC 7541 section 4.1 says 32; a line of ours has 4). */
+const LINE_OVERHEAD = 4;
+
+/**
+ * Reads names and values in turn, as node:http2 hands them over, into `head`. `endOfStream`: no body follows. Returns 0, or
+ * the status to refuse the request with.
+ */
+export function parseHttp2Head(
+  raw: readonly string[],
+  endOfStream: boolean,
+  head: RequestHead,
+  maxSize: number,
+): number {
+  head.reset();
+  head.problem = '';
+  let size = 0;
+  let count = 0;
+  let host: string | null = null;
+  let path: string | null = null;
+  let cookies = '';
+  let fields = '';
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i] ?? '';
+    const value = raw[i + 1] ?? '';
+    size += name.length + value.length + LINE_OVERHEAD;
+    if (size > maxSize) return refuse(head, 431, 'the request head is too large');
+    if (!isFieldValue(value)) return refuse(head, 400, 'a field value has an invalid byte');
+    if (name.charCodeAt(0) === 0x3a) {
+      const refused = readPseudo(name, value, head);
+      if (refused !== 0) return refused;
+      if (name === ':path') path = value;
+      continue;
+    }
+    const kind = nameKind(name);
+    if (kind === 0) return refuse(head, 400, 'a field has no valid name');
+    // Browsers send each cookie as a field of its own (RFC 9113 section 8.2.3), by the hundred on some sites.
+    if (name === 'cookie') {
+      cookies += cookies === '' ? value : `; ${value}`;
+      continue;
+    }
+    if (++count > MAX_FIELDS) return refuse(head, 431, 'too many fields');
+    if (value.length > MAX_LINE) return refuse(head, 431, 'a field is too long');
+    switch (FIELDS.find(name, 0, name.length)) {
+      case undefined:
+        if (kind === 1 && !isForwardedField(name, 0, name.length)) fields += `${name}: ${value}\r\n`;
+        break;
+      case 'user_agent':
+        head.userAgent = value;
+        fields += `${name}: ${value}\r\n`;
+        break;
+      case 'host':
+        if (host !== null) return refuse(head, 400, 'there is more than one Host');
+        host = value;
+        break;
+      case 'content_length':
+        if (head.bodyKind === 'length') return refuse(head, 400, 'Content-Length is invalid');
+        head.contentLength = parseContentLength(value);
+        if (head.contentLength < 0) return refuse(head, 400, 'Content-Length is invalid');
+        head.bodyKind = 'length';
+        break;
+      case 'expect':
+        if (value.toLowerCase() !== '100-continue') return refuse(head, 417, 'the expectation is not known here');
+        head.expectContinue = !endOfStream;
+        break;
+      case 'connection':
+      case 'transfer_encoding':
+        return refuse(head, 400, 'a field of the connection has no place in HTTP/2');
+      case 'drop':
+        break;
+    }
+  }
+  if (cookies !== '') fields += `cookie: ${cookies}\r\n`;
+  head.fields = fields;
+  return finish(head, path, host, endOfStream);
+}
+
+function readPseudo(name: string, value: string, head: RequestHead): number {
+  switch (name) {
+    case ':method':
+      return setMethod(value, head);
+    case ':scheme':
+      // Here is TLS: another scheme would make the worker believe what is not so.
+      return value === 'https' ? 0 : refuse(head, 400, ':scheme is not https');
+    case ':authority':
+      return setAuthority(head, value) ? 0 : refuse(head, 400, ':authority is invalid');
+    case ':path':
+      return 0;
+    default:
+      return refuse(head, 400, 'a pseudo-header field is not known here');
+  }
+}
+
+function finish(head: RequestHead, path: string | null, host: string | null, endOfStream: boolean): number {
+  if (head.method === '' || path === null) return refuse(head, 400, 'a pseudo-header field is missing');
+  if (host !== null) {
+    // RFC 9113 section 8.3.1: they must not differ.
+    const named = head.authority;
+    if (!setAuthority(head, host) || (named !== '' && named.toLowerCase() !== host.toLowerCase())) {
+      return refuse(head, 400, 'Host is not :authority');
+    }
+  }
+  if (head.authority === '') return refuse(head, 400, 'there is no :authority');
+  if (path.length > MAX_TARGET) return refuse(head, 414, 'the request target is too long');
+  // Absolute-form has no place in :path, and would set another authority.
+  if (path.charCodeAt(0) !== 0x2f && path !== '*') return refuse(head, 400, ':path is not a path');
+  const refused = parseTarget(path, 0, path.length, head);
+  if (refused !== 0) return refused;
+  if (head.bodyKind === 'none' && !endOfStream) head.bodyKind = 'chunked';
+  return 0;
+}
+
+/** 0: no name in HTTP/2, where upper case is none; 1: a name; 2: one that some servers read in two ways. */
+function nameKind(name: string): 0 | 1 | 2 {
+  let odd = false;
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    const kind = TOKEN[code] ?? 0;
+    if (kind === 0 || (code >= 0x41 && code <= 0x5a)) return 0;
+    if (kind === 2) odd = true;
+  }
+  if (name.length === 0) return 0;
+  return odd ? 2 : 1;
+}
+
+function isFieldValue(value: string): boolean {
+  for (let i = 0; i < value.length; i++) if (FIELD_VALUE[value.charCodeAt(i)] !== 1) return false;
+  // RFC 9113 section 8.2.1: no blank at either end.
+  return value === '' || (!isBlank(value.charCodeAt(0)) && !isBlank(value.charCodeAt(value.length - 1)));
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
