@@ -47,7 +47,7 @@ export interface HeaderEdits {
   readonly remove: readonly string[];
 }
 export type RouteEntry =
-  | { readonly path: string; readonly service: string; readonly stripPrefix: boolean }
+  | { readonly path: string; readonly service: string; readonly stripPrefix: boolean; readonly upgrade: boolean }
   | { readonly path: string; readonly redirect: { readonly to: string; readonly status: number } };
 
 export interface CertificatesPart {
@@ -130,6 +130,7 @@ export interface EntrypointEntry {
   readonly idleMs: number;
   readonly bodyIdleMs: number;
   readonly writeIdleMs: number;
+  readonly tunnelIdleMs: number;
 }
 
 /** Control plane → proxy. A `listen` message carries the listening socket's handle. */

@@ -49,6 +49,7 @@ export function buildEntrypoints(
         idleMs: timeouts.idle,
         bodyIdleMs: timeouts.body_idle,
         writeIdleMs: timeouts.write_idle,
+        tunnelIdleMs: timeouts.tunnel_idle,
       },
     });
   }
@@ -122,7 +123,7 @@ function buildRoutes(
   }
   if (site.service !== undefined) {
     known(site.service, ['service']);
-    return [{ path: '/', service: site.service, stripPrefix: false }];
+    return [{ path: '/', service: site.service, stripPrefix: false, upgrade: true }];
   }
   if (site.routes === undefined) {
     tell([], 'has neither "service" nor "routes"');
@@ -147,7 +148,7 @@ function buildRoutes(
     }
     if (route.service !== undefined && route.redirect === undefined) {
       known(route.service, [...at, 'service']);
-      return [{ path: route.path, service: route.service, stripPrefix: route.strip_prefix }];
+      return [{ path: route.path, service: route.service, stripPrefix: route.strip_prefix, upgrade: route.upgrade }];
     }
     tell(at, 'needs exactly one of "service" and "redirect"');
     return [];

@@ -42,6 +42,7 @@ export interface EntrypointConfig {
     readonly idleMs: number;
     readonly bodyIdleMs: number;
     readonly writeIdleMs: number;
+    readonly tunnelIdleMs: number;
   };
 }
 
@@ -94,7 +95,7 @@ export interface HeaderEditsConfig {
 }
 
 export type RouteConfig =
-  | { readonly path: string; readonly service: string; readonly stripPrefix: boolean }
+  | { readonly path: string; readonly service: string; readonly stripPrefix: boolean; readonly upgrade: boolean }
   | { readonly path: string; readonly redirect: { readonly to: string; readonly status: 301 | 302 | 307 | 308 } };
 
 export interface ServiceConfig {

@@ -55,6 +55,7 @@ const entrypoint = z.strictObject({
       idle: duration('75s'),
       body_idle: duration('60s'),
       write_idle: duration('60s'),
+      tunnel_idle: duration('1h'),
     })
     .prefault({}),
 });
@@ -80,6 +81,7 @@ export const siteSchema = z.strictObject({
         path: text,
         service: text.optional(),
         strip_prefix: z.boolean().default(false),
+        upgrade: z.boolean().default(true),
         redirect: z
           .strictObject({
             to: text,

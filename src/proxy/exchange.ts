@@ -2,6 +2,7 @@
  * One request on its way to a worker and its answer on the way back. It chooses the worker, waits for one when none is
  * ready, applies the retry rule and keeps both directions' backpressure; what the client speaks is the client's affair.
  */
+import type net from 'node:net';
 import type { Clock } from './clock.ts';
 import type { Failure } from './failure.ts';
 import type { ResponseHead } from './http1/response_head.ts';
@@ -22,6 +23,8 @@ export interface ExchangeClient {
   onResponseBatch(): void;
   /** The worker is connected, or can take more of the request's body. */
   onRequestWritable(): void;
+  /** The request asks for another protocol: here is the worker it goes to, to be carried on without this exchange. */
+  onConnection(socket: net.Socket, service: Service): void;
   /** No answer will come, or (`upstream_cut`) the one that began is incomplete. */
   onExchangeFailure(failure: Failure, error?: Error): void;
 }
@@ -129,6 +132,11 @@ export class Exchange implements UpstreamListener, Held {
     this.#end();
   }
 
+  /** What was carried on without it has ended. */
+  finish(): void {
+    this.#end();
+  }
+
   onConnected(): void {
     this.#send();
   }
@@ -210,7 +218,9 @@ export class Exchange implements UpstreamListener, Held {
     this.#target = target;
     this.worker = target.id;
     target.inFlight++;
-    const connection = target.takeIdle(this.#context.clock.now() - service.entry.idleTimeoutMs);
+    // What changes its protocol never comes back, and what idled may just be closing: a tunnel gets a fresh one.
+    const fresh = this.#request?.websocket === true;
+    const connection = fresh ? null : target.takeIdle(this.#context.clock.now() - service.entry.idleTimeoutMs);
     if (connection !== null) {
       this.#connection = connection;
       connection.attach(this);
@@ -226,6 +236,10 @@ export class Exchange implements UpstreamListener, Held {
     if (connection === null || request === null) return;
     this.#connected = true;
     this.#sentAttempts++;
+    if (request.websocket && this.#service !== null) {
+      this.#connection = null;
+      return this.#client.onConnection(connection.release(), this.#service);
+    }
     connection.start(request, this.#kept, this.#requestEnded);
     if (!this.#requestEnded) this.#client.onRequestWritable();
   }

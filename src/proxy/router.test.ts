@@ -13,11 +13,11 @@ const app = siteEntry({
   hosts: ['app.example', '*.wild.example'],
   redirectHttpsPort: 8443,
   routes: [
-    { path: '/api/v1/', service: 'v1', stripPrefix: true },
+    { path: '/api/v1/', service: 'v1', stripPrefix: true, upgrade: true },
     { path: '/go/', redirect: { to: 'https://new.example/there/{rest}', status: 302 } },
-    { path: '/api', service: 'api', stripPrefix: false },
+    { path: '/api', service: 'api', stripPrefix: false, upgrade: true },
     { path: '/old', redirect: { to: 'https://new.example/', status: 301 } },
-    { path: '/', service: 'web', stripPrefix: false },
+    { path: '/', service: 'web', stripPrefix: false, upgrade: true },
   ],
 });
 const plain = siteEntry({ ...app, name: 'any', hosts: ['*'], tls: false, redirectHttpsPort: null });

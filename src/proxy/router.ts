@@ -8,6 +8,8 @@ export interface SiteRoute extends Chain {
   readonly site: SiteEntry;
   /** null: nobody serves this path here. */
   readonly service: string | null;
+  /** Whether connections may change their protocol here. */
+  readonly upgrade: boolean;
 }
 
 /** `host` in lower case without port, `path` normalised; null when no site has the host. */
@@ -28,6 +30,7 @@ export function createRouter(sitesPart: SitesPart, pending: CertificatesPart['pe
     const ready = (route: RouteEntry | null): SiteRoute => ({
       site,
       service: route !== null && 'service' in route ? route.service : null,
+      upgrade: route !== null && 'service' in route && route.upgrade,
       ...createChain({ site, route, pending: reasons }),
     });
     const routes: SiteRoutes = {

@@ -2,6 +2,7 @@
  * One request of a client and its answer, whatever protocol it came by: routed, put through the site's policies, handed
  * to a worker, limited, counted and logged. A connection of HTTP/1.1 uses one again and again, a stream of HTTP/2 has its own.
  */
+import type net from 'node:net';
 import { Exchange } from './exchange.ts';
 import type { ExchangeClient } from './exchange.ts';
 import { reasonPhrase, statusOf } from './failure.ts';
@@ -9,10 +10,12 @@ import type { Failure } from './failure.ts';
 import type { Front } from './front.ts';
 import type { RequestHead } from './http1/request_head.ts';
 import type { ResponseHead } from './http1/response_head.ts';
+import type { TunnelOutcome } from './http1/tunnel.ts';
 import { challengeAnswer } from './policies/acme_challenge.ts';
 import type { Verdict } from './policies/policy.ts';
 import type { SiteRoute } from './router.ts';
 import { UpstreamRequest } from './upstream/request.ts';
+import type { Service } from './upstream/service.ts';
 
 /** What is known of a connection's client, the same for all its requests. */
 export interface ClientInfo {
@@ -41,6 +44,8 @@ export interface ClientStream {
   sendContinue(): void;
   pauseRequest(): void;
   resumeRequest(): void;
+  /** Carries the connection on as another protocol's, with `head` written to the worker first; null: it cannot. */
+  readonly tunnel: ((upstream: net.Socket, head: string, responseMs: number) => void) | null;
   /** Nothing more can be said, and what was said must not look whole. */
   cut(): void;
   /** Everything is said. */
@@ -186,6 +191,21 @@ export class Transaction implements ExchangeClient {
     this.#stream.flush();
   }
 
+  onConnection(socket: net.Socket, service: Service): void {
+    this.#worker = this.exchange.worker;
+    this.responseStarted = true;
+    this.#stream.tunnel?.(socket, this.#upstream.serialize(), service.entry.responseTimeoutMs);
+  }
+
+  /** What the tunnel came to, when it is over. */
+  onTunnelEnd({ status, bytesIn, bytesOut, failure }: TunnelOutcome): void {
+    this.#status = status;
+    this.#bytesIn = bytesIn;
+    this.#bytesOut = bytesOut;
+    this.exchange.finish();
+    this.#settle(failure);
+  }
+
   onExchangeFailure(failure: Failure, error?: Error): void {
     this.#worker = this.exchange.worker;
     if (this.responseStarted) {
@@ -226,6 +246,7 @@ export class Transaction implements ExchangeClient {
     upstream.fields = `${head.fields}${this.#client.forwarded}X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${this.#requestId}\r\n`;
     upstream.framing = head.bodyKind;
     upstream.contentLength = head.contentLength;
+    upstream.websocket = head.websocket && route.upgrade && this.#stream.tunnel !== null;
     for (const step of route.onForward) step(upstream, head);
     // RFC 9110 section 10.1.1: to take the body is our decision; the worker never sees the expectation.
     if (head.expectContinue && !this.requestComplete) this.#stream.sendContinue();

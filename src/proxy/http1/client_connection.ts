@@ -16,6 +16,9 @@ import { findHeadEnd } from './head_end.ts';
 import { Outbox } from './outbox.ts';
 import { parseRequestHead, RequestHead } from './request_head.ts';
 import type { ResponseHead } from './response_head.ts';
+import { Tunnel } from './tunnel.ts';
+import { listen, unlisten } from '../socket_listeners.ts';
+import type { SocketListeners } from '../socket_listeners.ts';
 
 /** How long, and how much, is still read after an answer that ends the connection, so that the client gets to read it. */
 const LINGER_MS = 2_000;
@@ -23,9 +26,10 @@ const LINGER_BYTES = 1024 * 1024;
 
 /**
  * idle: between requests. head: part of a head has come. body: the request's body is being read. waiting: the request is
- * complete, its answer is not. lingering: everything is said, what still comes is thrown away.
+ * complete, its answer is not. lingering: everything is said, what still comes is thrown away. tunnel: it speaks another
+ * protocol now.
  */
-type State = 'idle' | 'head' | 'body' | 'waiting' | 'lingering' | 'closed';
+type State = 'idle' | 'head' | 'body' | 'waiting' | 'lingering' | 'tunnel' | 'closed';
 
 export class ClientConnection implements ClientStream, BodySink, Swept {
   readonly #socket: net.Socket;
@@ -36,6 +40,8 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   readonly #out: Outbox;
   readonly #head = new RequestHead();
   readonly #onClose: () => void;
+  readonly #listeners: SocketListeners;
+  #tunnel: Tunnel | null = null;
   #state: State = 'idle';
   #pending: Buffer | null = null;
   #deadline: number;
@@ -56,12 +62,16 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
     this.#out = new Outbox(socket);
     // A connection that says nothing gets no more time than a head may take.
     this.#deadline = front.clock.now() + entry.limits.headersMs;
-    socket
-      .on('data', (chunk: Buffer) => this.#onData(chunk))
-      .on('drain', () => this.#onDrain())
-      .on('end', () => this.#onGone())
-      .on('error', () => this.#onGone())
-      .on('close', () => this.#onGone());
+    const onGone = (): void => this.#onGone();
+    this.#listeners = {
+      connect: () => {},
+      data: (chunk) => this.#onData(chunk),
+      drain: () => this.#onDrain(),
+      end: onGone,
+      error: onGone,
+      close: onGone,
+    };
+    listen(socket, this.#listeners);
     front.clock.add(this);
   }
 
@@ -72,6 +82,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   }
 
   destroy(): void {
+    if (this.#state === 'tunnel') return this.#tunnel?.destroy();
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#front.clock.delete(this);
@@ -245,6 +256,27 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   cut(): void {
     this.destroy();
   }
+
+  readonly tunnel = (upstream: net.Socket, head: string, responseMs: number): void => {
+    this.#state = 'tunnel';
+    this.#front.clock.delete(this);
+    this.#socket.pause();
+    unlisten(this.#socket, this.#listeners);
+    this.#tunnel = new Tunnel({
+      client: this.#socket,
+      upstream,
+      head,
+      rest: this.#pending,
+      clock: this.#front.clock,
+      responseMs,
+      idleMs: this.#entry.limits.tunnelIdleMs,
+      onEnd: (outcome) => {
+        this.#transaction.onTunnelEnd(outcome);
+        this.#onClose();
+      },
+    });
+    this.#pending = null;
+  };
 
   #connectionLine(): string {
     if (!this.#keepAlive) return 'Connection: close\r\n';

@@ -15,6 +15,7 @@ type FieldKind =
   | 'connection'
   | 'expect'
   | 'user_agent'
+  | 'upgrade'
   /** Meant for this connection only, or something only a proxy may say: never passed on. */
   | 'drop';
 
@@ -31,7 +32,7 @@ export const FIELDS = new FieldTable<FieldKind>({
   'proxy-authorization': 'drop',
   te: 'drop',
   trailer: 'drop',
-  upgrade: 'drop',
+  upgrade: 'upgrade',
   'http2-settings': 'drop',
   forwarded: 'drop',
   via: 'drop',
@@ -66,6 +67,8 @@ export class RequestHead {
   keepAlive = true;
   expectContinue = false;
   userAgent: string | null = null;
+  /** A WebSocket is asked for. Any other upgrade is not passed on, and with it goes the whole field. */
+  websocket = false;
   /** Why it was refused, for the client. */
   problem = '';
   /** The field lines that are passed on, each with its CRLF, without Host and the framing. */
@@ -85,6 +88,7 @@ export class RequestHead {
     this.keepAlive = true;
     this.expectContinue = false;
     this.userAgent = null;
+    this.websocket = false;
     this.fields = '';
   }
 }
@@ -204,6 +208,7 @@ function parseFields(source: string, at: number, head: RequestHead): number {
   let lengths = 0;
   let codings = 0;
   let connection: string | null = null;
+  let upgrade: string | null = null;
   fields.start(source, at);
   lines.clear();
   while (fields.next()) {
@@ -242,6 +247,9 @@ function parseFields(source: string, at: number, head: RequestHead): number {
       case 'connection':
         connection = connection === null ? fields.value : `${connection},${fields.value}`;
         break;
+      case 'upgrade':
+        upgrade = upgrade === null ? fields.value : `${upgrade},${fields.value}`;
+        break;
       case 'expect':
         if (head.minor === 0) break;
         if (fields.value.toLowerCase() !== '100-continue')
@@ -260,16 +268,29 @@ function parseFields(source: string, at: number, head: RequestHead): number {
     head.bodyKind = 'chunked';
   }
   head.fields = lines.finish(source);
-  return applyConnection(source, at, connection, head);
+  return applyConnection(source, at, { connection, upgrade }, head);
 }
 
-function applyConnection(source: string, at: number, value: string | null, head: RequestHead): number {
+function applyConnection(
+  source: string,
+  at: number,
+  values: { readonly connection: string | null; readonly upgrade: string | null },
+  head: RequestHead,
+): number {
   head.keepAlive = head.minor === 1;
-  if (value === null) return 0;
-  const connection = parseConnection(value);
+  if (values.connection === null) return 0;
+  const connection = parseConnection(values.connection);
   if (connection === null) return refuse(head, 400, 'Connection is invalid');
   head.keepAlive = !connection.close && (head.minor === 1 || connection.keepAlive);
   if (connection.nominated.length === 0) return 0;
+  // RFC 9110 section 7.8 and RFC 6455 section 4.1: a GET of HTTP/1.1 without a body that names it in both fields.
+  head.websocket =
+    values.upgrade?.toLowerCase() === 'websocket' &&
+    connection.nominated.includes('upgrade') &&
+    head.method === 'GET' &&
+    head.minor === 1 &&
+    head.bodyKind === 'none';
+  if (connection.nominated.every((name) => name === 'upgrade')) return 0;
   if (connection.nominated.some((name) => NEVER_NOMINATED.test(name))) {
     return refuse(head, 400, 'Connection names a field that must not be removed');
   }

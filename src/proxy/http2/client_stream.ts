@@ -11,6 +11,8 @@ import { parseHttp2Head } from './request_head.ts';
 import { appendHttp2Fields } from './response_fields.ts';
 
 export class Http2ClientStream implements ClientStream {
+  // RFC 8441 is not offered: browsers open a connection of HTTP/1.1 for a WebSocket.
+  readonly tunnel = null;
   readonly #stream: ServerHttp2Stream;
   readonly #front: Front;
   readonly #entry: Entry;

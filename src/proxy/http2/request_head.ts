@@ -81,6 +81,7 @@ export function parseHttp2Head(
         break;
       case 'connection':
       case 'transfer_encoding':
+      case 'upgrade':
         return refuse(head, 400, 'a field of the connection has no place in HTTP/2');
       case 'drop':
         break;

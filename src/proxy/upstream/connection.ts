@@ -9,6 +9,8 @@ import { findHeadEnd } from '../http1/head_end.ts';
 import { parseResponseHead, ResponseHead } from '../http1/response_head.ts';
 import type { Clock, Swept } from '../clock.ts';
 import type { Failure } from '../failure.ts';
+import { listen, unlisten } from '../socket_listeners.ts';
+import type { SocketListeners } from '../socket_listeners.ts';
 import type { Address } from '../../snapshot.ts';
 import type { UpstreamRequest } from './request.ts';
 
@@ -60,6 +62,7 @@ export class UpstreamConnection implements BodySink, Swept {
   #deadline = 0;
   readonly #clock: Clock;
   readonly #responseTimeoutMs: number;
+  readonly #listeners: SocketListeners;
 
   constructor(
     origin: Origin,
@@ -77,13 +80,15 @@ export class UpstreamConnection implements BodySink, Swept {
       'path' in address
         ? net.connect({ path: address.path })
         : net.connect({ host: address.host, port: address.port, noDelay: true, autoSelectFamily: false });
-    this.socket
-      .on('connect', () => this.#onConnect())
-      .on('data', (chunk: Buffer) => this.#onData(chunk))
-      .on('drain', () => this.#listener?.onDrain())
-      .on('end', () => this.#onEnd())
-      .on('error', (error) => this.#fail(this.#lossOf(), error))
-      .on('close', () => this.#fail(this.#lossOf()));
+    this.#listeners = {
+      connect: () => this.#onConnect(),
+      data: (chunk) => this.#onData(chunk),
+      drain: () => this.#listener?.onDrain(),
+      end: () => this.#onEnd(),
+      error: (error) => this.#fail(this.#lossOf(), error),
+      close: () => this.#fail(this.#lossOf()),
+    };
+    listen(this.socket, this.#listeners);
     clock.add(this);
   }
 
@@ -133,6 +138,15 @@ export class UpstreamConnection implements BodySink, Swept {
 
   resume(): void {
     this.socket.resume();
+  }
+
+  /** Gives the bare connection away: this is no part of it any more. */
+  release(): net.Socket {
+    this.#state = 'closed';
+    this.#listener = null;
+    this.#clock.delete(this);
+    unlisten(this.socket, this.#listeners);
+    return this.socket;
   }
 
   destroy(): void {

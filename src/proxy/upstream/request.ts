@@ -9,10 +9,13 @@ export class UpstreamRequest {
   fields = '';
   framing: 'none' | 'length' | 'chunked' = 'none';
   contentLength = 0;
+  /** The connection is to change to the WebSocket protocol. */
+  websocket = false;
 
   /** Whatever the method, a body is framed: unframed bytes would be the worker's next request (RFC 9112 section 6.3). */
   serialize(): string {
     const start = `${this.method} ${this.target} HTTP/1.1\r\nHost: ${this.host}\r\n${this.fields}`;
+    if (this.websocket) return `${start}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
     if (this.framing === 'chunked') return `${start}Transfer-Encoding: chunked\r\n\r\n`;
     if (this.framing === 'length') return `${start}Content-Length: ${this.contentLength}\r\n\r\n`;
     return `${start}\r\n`;
