@@ -88,7 +88,12 @@ export interface ServiceEntry {
   readonly retries: number;
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
+  /** Between pieces of an answer; of a stream of events. 0: for ever. */
+  readonly bodyIdleMs: number;
+  readonly eventIdleMs: number;
   readonly idleTimeoutMs: number;
+  /** PEM of what upstreams' certificates may go back to; null: the system's roots. */
+  readonly trustedRoots: string | null;
   readonly targets: readonly TargetEntry[];
   /** Why there is no target, for the 503. */
   readonly unavailable: string | null;
@@ -98,12 +103,16 @@ export interface TargetEntry {
   readonly id: string;
   /** What stays the same when a worker is replaced. */
   readonly place: string;
+  readonly protocol: UpstreamProtocol;
   readonly address: Address;
+  /** Of https and h2: the name the upstream must prove. */
+  readonly serverName: string;
   /** Relative share, 1 or more. */
   readonly weight: number;
   /** False: asked only when most are. */
   readonly healthy: boolean;
 }
+export type UpstreamProtocol = 'http' | 'https' | 'h2c' | 'h2';
 export type Address = { readonly path: string } | { readonly host: string; readonly port: number };
 
 export interface TicketKeysPart {

@@ -40,7 +40,7 @@ interface Echo {
 }
 
 async function echo(...args: readonly string[]): Promise<Echo> {
-  const { stdout, stderr } = await run('curl', ['-sSk', '--max-time', '10', ...args]);
+  const { stdout, stderr } = await run('curl', ['-sSk', '--http1.1', '--max-time', '10', ...args]);
   assert.notEqual(stdout, '', stderr);
   return JSON.parse(stdout) as Echo;
 }
@@ -86,7 +86,7 @@ test('tells the worker who asked and how, whatever a stranger claims', async () 
 test('routes by host and longest path prefix, and forwards the path it routed on', async () => {
   assert.equal((await echo(`${daemon.origin}/unlimited/echo?x=1`)).url, '/echo?x=1');
   assert.equal((await echo('--path-as-is', `${daemon.origin}/a/../%2e/echo`)).url, '/echo');
-  const { stdout } = await run('curl', ['-sSki', `${daemon.origin}/away/x`]);
+  const { stdout } = await run('curl', ['-sSki', '--http1.1', `${daemon.origin}/away/x`]);
   assert.match(stdout, /^HTTP\/1\.1 302 [\s\S]*location: https:\/\/example\.com\/\r/i);
   const unknown = await exchange(`GET / HTTP/1.1\r\nHost: nobody.example\r\nConnection: close\r\n\r\n`);
   assert.match(unknown, /^HTTP\/1\.1 404 /);
@@ -116,7 +116,7 @@ test('carries bodies both ways, with a length and chunked', async () => {
     [100_000, undefined, 'chunked'],
   );
   for (const query of ['size=300000', 'size=300000&chunked']) {
-    const { stdout } = await run('curl', ['-sSk', `${daemon.origin}/bytes?${query}`]);
+    const { stdout } = await run('curl', ['-sSk', '--http1.1', `${daemon.origin}/bytes?${query}`]);
     assert.equal(stdout.length, 300_000);
   }
 });
@@ -245,7 +245,7 @@ for (const [what, bytes, status] of BAD_CLIENTS) {
         .some((line) => line['status'] === status),
     );
     assert.equal(
-      (await run('curl', ['-sSk', '-o', '/dev/null', '-w', '%{http_code}', `${daemon.origin}/`])).stdout,
+      (await run('curl', ['-sSk', '--http1.1', '-o', '/dev/null', '-w', '%{http_code}', `${daemon.origin}/`])).stdout,
       '200',
     );
   });
@@ -269,9 +269,20 @@ const BAD_WORKERS: readonly (readonly [what: string, path: string, status: numbe
 for (const [what, target, status] of BAD_WORKERS) {
   test(`a worker that ${what} costs its own client a ${status}, and nobody else anything`, async () => {
     const [bad, ...good] = await Promise.all([
-      run('curl', ['-sSk', '-X', 'POST', '-o', '/dev/null', '-w', '%{http_code}', `${daemon.origin}${target}`]),
+      run('curl', [
+        '-sSk',
+        '--http1.1',
+        '--http1.1',
+        '-X',
+        'POST',
+        '-o',
+        '/dev/null',
+        '-w',
+        '%{http_code}',
+        `${daemon.origin}${target}`,
+      ]),
       ...Array.from({ length: 8 }, () =>
-        run('curl', ['-sSk', '-o', '/dev/null', '-w', '%{http_code}', `${daemon.origin}/`]),
+        run('curl', ['-sSk', '--http1.1', '-o', '/dev/null', '-w', '%{http_code}', `${daemon.origin}/`]),
       ),
     ]);
     assert.equal(bad?.stdout, String(status));
@@ -280,7 +291,7 @@ for (const [what, target, status] of BAD_WORKERS) {
 }
 
 test('an answer cut by its worker is cut for the client too, never made to look whole', async () => {
-  const { code } = await run('curl', ['-sSk', `${daemon.origin}/cut`]);
+  const { code } = await run('curl', ['-sSk', '--http1.1', `${daemon.origin}/cut`]);
   // 18: partial file; 56: failure in receiving.
   assert.ok(code === 18 || code === 56, `curl ended with ${code}`);
 });

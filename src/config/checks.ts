@@ -9,6 +9,7 @@ import { isInternalHost, normalizeHost } from './hosts.ts';
 import { nearest } from './nearest.ts';
 import { buildHeaders, buildHsts, isRedirectTarget } from './policies.ts';
 import type { Sections, ServiceInput, SiteInput } from './schema.ts';
+import { buildUpstreams, readRoots } from './upstreams.ts';
 
 const LETSENCRYPT = 'https://acme-v02.api.letsencrypt.org/directory';
 const LETSENCRYPT_STAGING = 'https://acme-staging-v02.api.letsencrypt.org/directory';
@@ -287,9 +288,8 @@ export function buildService(
   if (service.command === undefined && service.upstreams.length === 0) {
     tell([], 'has neither "command" nor "upstreams"', 'key');
   }
-  service.upstreams.forEach(({ url }, i) => {
-    if (!isUpstream(url)) tell(['upstreams', i], 'must be http://host:port, without a path');
-  });
+  const upstreams = buildUpstreams(service, tell);
+  const trustedRoots = readRoots(service, base, tell);
   const loadBalancing = buildBalancing(service, tell);
   for (const [, word = ''] of (service.command ?? []).join(' ').matchAll(/\{([a-z_]+)\}/g)) {
     if (PLACEHOLDERS.includes(word)) continue;
@@ -314,7 +314,9 @@ export function buildService(
   return {
     name,
     command: service.command ?? null,
-    upstreams: service.upstreams,
+    upstreams,
+    trustedRoots,
+    serverName: service.tls.server_name ?? null,
     directory,
     env,
     user: service.user ?? null,
@@ -334,17 +336,11 @@ export function buildService(
       stopMs: timeouts.stop,
       connectMs: timeouts.connect,
       responseMs: timeouts.response,
+      responseIdleMs: timeouts.response_idle,
+      eventIdleMs: timeouts.event_idle,
       idleMs: timeouts.idle,
     },
   };
-}
-
-function isUpstream(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const url = new URL(text);
-  const bare =
-    url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
-  return url.protocol === 'http:' && bare && !text.endsWith('/');
 }
 
 /** `file:PATH` stands for the file's content, without a last line end. */

@@ -103,6 +103,10 @@ export interface ServiceConfig {
   /** argv; null when the service has only `upstreams`. */
   readonly command: readonly string[] | null;
   readonly upstreams: readonly UpstreamConfig[];
+  /** PEM the certificates of upstreams may go back to; null: the system's roots. */
+  readonly trustedRoots: string | null;
+  /** The name upstreams prove; null: the one in their URL. */
+  readonly serverName: string | null;
   readonly directory: string;
   readonly env: Readonly<Record<string, string>>;
   readonly user: string | null;
@@ -134,13 +138,21 @@ export interface ServiceConfig {
     readonly stopMs: number;
     readonly connectMs: number;
     readonly responseMs: number;
+    /** Between pieces of an answer's body; 0: for ever. */
+    readonly responseIdleMs: number;
+    /** The same of a `text/event-stream`. */
+    readonly eventIdleMs: number;
     readonly idleMs: number;
   };
 }
 
 export interface UpstreamConfig {
-  /** `http://host:port`, no path. */
+  readonly protocol: 'http' | 'https' | 'h2c' | 'h2';
+  /** As it is written: `http://host:port`, no path. */
   readonly url: string;
+  /** A name or an address, IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
   readonly weight: number;
 }
 

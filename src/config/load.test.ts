@@ -116,7 +116,7 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   [
     'an upstream with a path',
     'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { upstreams: ["http://a:1/x"] } }\n',
-    ['2:32 services.web.upstreams[0]: must be http://host:port, without a path'],
+    ['2:32 services.web.upstreams[0]: must be http://host:port (or https, h2c, h2), without a path'],
   ],
   [
     'a missing directory',
@@ -224,7 +224,7 @@ test('fills in every default', () => {
       ['https', 443, true, 443, 10_000],
     ],
   );
-  assert.deepEqual(sites[0]?.routes, [{ path: '/', service: 'web', stripPrefix: false }]);
+  assert.deepEqual(sites[0]?.routes, [{ path: '/', service: 'web', stripPrefix: false, upgrade: true }]);
   assert.deepEqual(sites[0]?.tls, { mode: 'internal' });
   assert.deepEqual(services[0]?.command, ['node', 'app.mjs']);
   assert.equal(services[0]?.timeouts.idleMs, 1_500);

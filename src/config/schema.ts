@@ -109,6 +109,7 @@ export const serviceSchema = z.strictObject({
     .array(z.union([text, z.strictObject({ url: text, weight: count(1, 1_000).default(1) })]))
     .transform((list) => list.map((item) => (typeof item === 'string' ? { url: item, weight: 1 } : item)))
     .prefault([]),
+  tls: z.strictObject({ trusted_roots: z.array(text).default([]), server_name: text.optional() }).prefault({}),
   directory: text.default('.'),
   env: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
   user: z
@@ -143,6 +144,8 @@ export const serviceSchema = z.strictObject({
       stop: duration('10s'),
       connect: duration('3s'),
       response: duration('60s'),
+      response_idle: duration('60s'),
+      event_idle: duration('1h'),
       idle: duration('1.5s'),
     })
     .prefault({}),

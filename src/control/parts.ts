@@ -52,14 +52,17 @@ export function upstreamsPart(
   targetsOf: (service: string) => ServiceTargets,
 ): UpstreamsPart {
   return {
-    services: services.map(({ name, loadBalancing, queue, timeouts }) => ({
+    services: services.map(({ name, loadBalancing, queue, timeouts, trustedRoots }) => ({
       name,
       ...loadBalancing,
       queueMax: queue.max === 0 ? 0 : share(queue.max, proxyProcesses),
       queueTimeoutMs: queue.timeoutMs,
       connectTimeoutMs: timeouts.connectMs,
       responseTimeoutMs: timeouts.responseMs,
+      bodyIdleMs: timeouts.responseIdleMs,
+      eventIdleMs: timeouts.eventIdleMs,
       idleTimeoutMs: timeouts.idleMs,
+      trustedRoots,
       ...targetsOf(name),
     })),
   };

@@ -6,8 +6,8 @@ import type net from 'node:net';
 import type { Clock } from './clock.ts';
 import type { Failure } from './failure.ts';
 import type { ResponseHead } from './http1/response_head.ts';
+import type { Channel, ChannelListener } from './upstream/channel.ts';
 import { UpstreamConnection } from './upstream/connection.ts';
-import type { UpstreamListener } from './upstream/connection.ts';
 import type { UpstreamRequest } from './upstream/request.ts';
 import { mayRetry } from './upstream/retry.ts';
 import type { Held, Service, Target } from './upstream/service.ts';
@@ -18,7 +18,8 @@ export interface ExchangeClient {
   onResponseHead(head: ResponseHead): void;
   /** Returns false when the client cannot take more for now; `exchange.resumeResponse()` goes on. */
   onResponseData(chunk: Buffer): boolean;
-  onResponseEnd(): void;
+  /** `trailers` are field lines, each with its CRLF. */
+  onResponseEnd(trailers: string): void;
   /** A good moment to write out what was handed over. */
   onResponseBatch(): void;
   /** The worker is connected, or can take more of the request's body. */
@@ -40,7 +41,7 @@ export interface ExchangeContext {
 /** As much of a request's body is kept, so that it can be sent to a worker again. */
 const MAX_KEPT_BODY = 64 * 1024;
 
-export class Exchange implements UpstreamListener, Held {
+export class Exchange implements ChannelListener, Held {
   attempts = 0;
   /** The id of the last target asked. */
   worker: string | null = null;
@@ -51,8 +52,8 @@ export class Exchange implements UpstreamListener, Held {
   #target: Target | null = null;
   #tried: Target[] = [];
   #sentAttempts = 0;
-  #connection: UpstreamConnection | null = null;
-  #connected = false;
+  #channel: Channel | null = null;
+  #started = false;
   #answered = false;
   #requestEnded = false;
   /** What binds the request to a worker, for policies that do. */
@@ -102,33 +103,33 @@ export class Exchange implements UpstreamListener, Held {
 
   /** Returns false when no more should be handed over before `onRequestWritable`. */
   writeBody(chunk: Buffer): boolean {
-    const connection = this.#connected ? this.#connection : null;
-    if (connection === null || (this.#replayable && this.#keptBytes + chunk.length <= MAX_KEPT_BODY)) {
+    const channel = this.#started ? this.#channel : null;
+    if (channel === null || (this.#replayable && this.#keptBytes + chunk.length <= MAX_KEPT_BODY)) {
       this.#kept.push(chunk);
       this.#keptBytes += chunk.length;
     } else {
       this.#forgetBody();
     }
-    return connection === null ? this.#keptBytes < MAX_KEPT_BODY : connection.writeBody(chunk);
+    return channel === null ? this.#keptBytes < MAX_KEPT_BODY : channel.writeBody(chunk);
   }
 
   endBody(): void {
     this.#requestEnded = true;
-    if (this.#connected) this.#connection?.endBody();
+    if (this.#started) this.#channel?.endBody();
   }
 
   pauseResponse(): void {
-    this.#connection?.pause();
+    this.#channel?.pause();
   }
 
   resumeResponse(): void {
-    this.#connection?.resume();
+    this.#channel?.resume();
   }
 
   /** The client is gone, or will not have the rest: the worker's connection is closed, so it learns of it too. */
   cancel(): void {
     this.#service?.unhold(this);
-    this.#connection?.destroy();
+    this.#channel?.destroy();
     this.#end();
   }
 
@@ -149,12 +150,12 @@ export class Exchange implements UpstreamListener, Held {
   }
 
   onData(chunk: Buffer): void {
-    if (!this.#client.onResponseData(chunk)) this.#connection?.pause();
+    if (!this.#client.onResponseData(chunk)) this.#channel?.pause();
   }
 
-  onEnd(): void {
+  onEnd(trailers: string): void {
     this.#end();
-    this.#client.onResponseEnd();
+    this.#client.onResponseEnd(trailers);
   }
 
   onBatchEnd(): void {
@@ -168,9 +169,9 @@ export class Exchange implements UpstreamListener, Held {
   onFailure(failure: Failure, error?: Error): void {
     const target = this.#target;
     const service = this.#service;
-    const sent = this.#connected;
+    const sent = this.#channel?.sent ?? false;
     // A worker may close an idle connection at any time: that says nothing of its health.
-    const blameless = failure === 'upstream_closed' && (this.#connection?.served ?? 0) > 0;
+    const blameless = failure === 'upstream_closed' && (this.#channel?.reused ?? false);
     this.#detach();
     if (target !== null && service !== null && !blameless) {
       service.targetFailed(target);
@@ -200,8 +201,7 @@ export class Exchange implements UpstreamListener, Held {
   }
 
   onHoldEnd(): void {
-    const last = this.#lastFailure;
-    this.#fail(last?.failure ?? 'no_worker', last?.error);
+    this.#fail('no_worker');
   }
 
   #tryNext(): void {
@@ -209,8 +209,9 @@ export class Exchange implements UpstreamListener, Held {
     if (service === null) return;
     const target = service.pick(this.#tried, this.#affinity);
     if (target === null) {
-      if (!service.hold(this)) this.onHoldEnd();
-      return;
+      if (service.hold(this)) return;
+      const last = this.#lastFailure;
+      return this.#fail(last?.failure ?? 'no_worker', last?.error);
     }
     service.unhold(this);
     this.#tried.push(target);
@@ -220,27 +221,31 @@ export class Exchange implements UpstreamListener, Held {
     target.inFlight++;
     // What changes its protocol never comes back, and what idled may just be closing: a tunnel gets a fresh one.
     const fresh = this.#request?.websocket === true;
-    const connection = fresh ? null : target.takeIdle(this.#context.clock.now() - service.entry.idleTimeoutMs);
-    if (connection !== null) {
-      this.#connection = connection;
-      connection.attach(this);
+    const { clock } = this.#context;
+    const idle = fresh ? null : target.takeIdle(clock.now() - service.entry.idleTimeoutMs);
+    if (idle !== null) {
+      idle.attach(this);
+      this.#channel = idle;
       this.#send();
+    } else if (target.entry.protocol === 'http') {
+      this.#channel = new UpstreamConnection(target, this, clock, service.entry);
     } else {
-      this.#connection = new UpstreamConnection(target, this, this.#context.clock, service.entry);
+      this.#channel = target.foreignChannel(this, clock, service.entry);
+      this.#send();
     }
   }
 
   #send(): void {
-    const connection = this.#connection;
+    const channel = this.#channel;
     const request = this.#request;
-    if (connection === null || request === null) return;
-    this.#connected = true;
+    if (channel === null || request === null) return;
+    this.#started = true;
     this.#sentAttempts++;
-    if (request.websocket && this.#service !== null) {
-      this.#connection = null;
-      return this.#client.onConnection(connection.release(), this.#service);
+    if (request.websocket && this.#service !== null && channel instanceof UpstreamConnection) {
+      this.#channel = null;
+      return this.#client.onConnection(channel.release(), this.#service);
     }
-    connection.start(request, this.#kept, this.#requestEnded);
+    channel.start(request, this.#kept, this.#requestEnded);
     if (!this.#requestEnded) this.#client.onRequestWritable();
   }
 
@@ -252,8 +257,8 @@ export class Exchange implements UpstreamListener, Held {
 
   #detach(): void {
     const target = this.#target;
-    this.#connection = null;
-    this.#connected = false;
+    this.#channel = null;
+    this.#started = false;
     if (target === null) return;
     this.#target = null;
     target.inFlight--;

@@ -36,7 +36,8 @@ export interface ClientStream {
   sendHead(head: ResponseHead, fields: string): void;
   /** Returns false when the client cannot take more for now; `resumeResponse()` goes on. */
   sendData(chunk: Buffer): boolean;
-  sendEnd(): void;
+  /** `trailers` are field lines; those of a worker on HTTP/1.1 were dropped, and so are these towards a client on it. */
+  sendEnd(trailers: string): void;
   /** A good moment to write out what was handed over. */
   flush(): void;
   /** A whole answer of our own; `fields` are lines each with its CRLF. */
@@ -181,8 +182,8 @@ export class Transaction implements ExchangeClient {
     return this.#stream.sendData(chunk);
   }
 
-  onResponseEnd(): void {
-    this.#stream.sendEnd();
+  onResponseEnd(trailers: string): void {
+    this.#stream.sendEnd(trailers);
     this.#settle(null);
     this.#stream.onSettled();
   }
@@ -246,6 +247,7 @@ export class Transaction implements ExchangeClient {
     upstream.fields = `${head.fields}${this.#client.forwarded}X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${this.#requestId}\r\n`;
     upstream.framing = head.bodyKind;
     upstream.contentLength = head.contentLength;
+    upstream.acceptsTrailers = head.acceptsTrailers;
     upstream.websocket = head.websocket && route.upgrade && this.#stream.tunnel !== null;
     for (const step of route.onForward) step(upstream, head);
     // RFC 9110 section 10.1.1: to take the body is our decision; the worker never sees the expectation.

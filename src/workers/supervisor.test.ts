@@ -45,7 +45,7 @@ function supervise(script: string, timeouts: { startMs?: number; stopMs?: number
       ...serviceConfig({ directory: folder }),
       command: [process.execPath, '-e', script, '{socket}'],
       healthCheck: { path: '/', intervalMs: 50, timeoutMs: 1_000, rise: 2, fall: 2 },
-      timeouts: { startMs: 10_000, drainMs: 1_000, stopMs: 2_000, connectMs: 1, responseMs: 1, idleMs: 1, ...timeouts },
+      timeouts: { ...serviceConfig().timeouts, startMs: 10_000, drainMs: 1_000, stopMs: 2_000, ...timeouts },
     },
     runtimeDirectory: folder,
     identity: null,

@@ -9,7 +9,7 @@ import type { Health } from './health.ts';
 import { launchWorker } from './launch.ts';
 import type { LaunchedService, WorkerProcess } from './launch.ts';
 import { readLines } from './lines.ts';
-import { probe } from './probe.ts';
+import { plainTarget, probe } from './probe.ts';
 import type { WorkerRecords } from './records.ts';
 import { sleep, within } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
@@ -216,7 +216,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       await sleep(START_PROBE_MS[Math.min(attempt, START_PROBE_MS.length - 1)] ?? 0, worker.ended);
       if (worker.ended.aborted) return null;
       const timeoutMs = Math.min(healthCheck.timeoutMs, Math.max(1, deadline - Date.now()));
-      const result = await probe(worker.address, { path: healthCheck.path, timeoutMs, signal: worker.ended });
+      const result = await probe(plainTarget(worker.address), {
+        path: healthCheck.path,
+        timeoutMs,
+        signal: worker.ended,
+      });
       if (result.ok) return null;
       if (Date.now() >= deadline) return `not ready after ${timeouts.startMs} ms: ${result.reason}`;
     }
@@ -231,7 +235,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const reported = worker.lookNow.signal.aborted;
       if (reported) worker.lookNow = new AbortController();
       if (worker.ended.aborted) return;
-      const result = await probe(worker.address, { path, timeoutMs, signal: worker.ended });
+      const result = await probe(plainTarget(worker.address), { path, timeoutMs, signal: worker.ended });
       if (worker.ended.aborted || (worker.state !== 'ready' && worker.state !== 'unhealthy')) return;
       // A client's request has already failed there: no need to be told three times.
       const next = reported && !result.ok ? UNHEALTHY : afterProbe(worker.health, result.ok, healthCheck);
@@ -268,7 +272,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     targets: () =>
       slots.flatMap(({ index, worker }) => {
         if (worker?.state !== 'ready') return [];
-        return [{ id: worker.id, place: `${index}`, address: worker.address, weight: 1, healthy: true }];
+        const { id, address } = worker;
+        return [{ id, place: `${index}`, protocol: 'http', address, serverName: '', weight: 1, healthy: true }];
       }),
     snapshot: () =>
       slots.map(({ index, worker, restarts, lastExit }) => ({

@@ -7,7 +7,7 @@ import { probe } from './probe.ts';
 import type { ServiceConfig, UpstreamConfig } from '../config/config.ts';
 import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
-import type { Address, TargetEntry } from '../snapshot.ts';
+import type { TargetEntry } from '../snapshot.ts';
 
 /** A name's addresses change when containers do. */
 const RESOLVE_MS = 5_000;
@@ -39,17 +39,18 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
   const checked = new Map<string, Checked>();
   const { healthCheck } = service;
 
-  const follow = async ({ url: upstream, weight }: UpstreamConfig): Promise<void> => {
-    const { hostname, port } = new URL(upstream);
-    const host = hostname.replace(/^\[|\]$/g, '');
+  const follow = async ({ url: upstream, host, port, protocol, weight }: UpstreamConfig): Promise<void> => {
     let known = new Set<string>();
     while (!stopping.signal.aborted) {
       const addresses = await resolve(host, upstream);
       // A name server that fails takes nothing away.
       if (addresses !== null) {
         const ids = new Set(addresses.map((address) => targetId(upstream, host, address)));
-        for (const address of addresses)
-          add(targetId(upstream, host, address), { host: address, port: Number(port || 80) }, weight);
+        for (const address of addresses) {
+          const id = targetId(upstream, host, address);
+          const serverName = service.serverName ?? host;
+          add({ id, place: id, protocol, address: { host: address, port }, serverName, weight });
+        }
         for (const id of known) if (!ids.has(id)) remove(id);
         known = ids;
       }
@@ -70,10 +71,11 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
     }
   };
 
-  const add = (id: string, address: Address, weight: number): void => {
+  const add = (target: Checked['target']): void => {
+    const { id } = target;
     if (checked.has(id)) return;
     const entry: Checked = {
-      target: { id, place: id, address, weight },
+      target,
       gone: new AbortController(),
       health: UNHEALTHY,
       lookNow: new AbortController(),
@@ -94,7 +96,7 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
     while (!over.aborted) {
       const reported = entry.lookNow.signal.aborted;
       if (reported) entry.lookNow = new AbortController();
-      const result = await probe(entry.target.address, { path, timeoutMs, signal: over });
+      const result = await probe(entry.target, { path, timeoutMs, signal: over, trustedRoots: service.trustedRoots });
       if (over.aborted) return;
       const next = reported && !result.ok ? UNHEALTHY : afterProbe(entry.health, result.ok, healthCheck);
       const changed = next.healthy !== entry.health.healthy;

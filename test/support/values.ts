@@ -24,7 +24,18 @@ export function serviceConfig(changes: Partial<ServiceConfig> = {}): ServiceConf
     healthCheck: { path: null, intervalMs: 1, timeoutMs: 1, rise: 1, fall: 1 },
     loadBalancing: BALANCING,
     queue: { max: 0, timeoutMs: 1 },
-    timeouts: { startMs: 1, drainMs: 1, stopMs: 1, connectMs: 1, responseMs: 1, idleMs: 1 },
+    trustedRoots: null,
+    serverName: null,
+    timeouts: {
+      startMs: 1,
+      drainMs: 1,
+      stopMs: 1,
+      connectMs: 1,
+      responseMs: 1,
+      responseIdleMs: 1,
+      eventIdleMs: 1,
+      idleMs: 1,
+    },
     ...changes,
   };
 }
@@ -37,7 +48,10 @@ export function serviceEntry(changes: Partial<ServiceEntry> = {}): ServiceEntry 
     queueTimeoutMs: 1,
     connectTimeoutMs: 1,
     responseTimeoutMs: 1,
+    bodyIdleMs: 1,
+    eventIdleMs: 1,
     idleTimeoutMs: 1,
+    trustedRoots: null,
     targets: [],
     unavailable: null,
     ...changes,
@@ -45,7 +59,8 @@ export function serviceEntry(changes: Partial<ServiceEntry> = {}): ServiceEntry 
 }
 
 export function targetEntry(id: string, changes: Partial<TargetEntry> = {}): TargetEntry {
-  return { id, place: id, address: { host: '127.0.0.1', port: 1 }, weight: 1, healthy: true, ...changes };
+  const address = { host: '127.0.0.1', port: 1 };
+  return { id, place: id, protocol: 'http', address, serverName: '', weight: 1, healthy: true, ...changes };
 }
 
 export function siteEntry(changes: Partial<SiteEntry> = {}): SiteEntry {

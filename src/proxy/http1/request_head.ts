@@ -69,6 +69,8 @@ export class RequestHead {
   userAgent: string | null = null;
   /** A WebSocket is asked for. Any other upgrade is not passed on, and with it goes the whole field. */
   websocket = false;
+  /** RFC 9110 section 6.5.1: trailers would not be lost on the client. */
+  acceptsTrailers = false;
   /** Why it was refused, for the client. */
   problem = '';
   /** The field lines that are passed on, each with its CRLF, without Host and the framing. */
@@ -89,6 +91,7 @@ export class RequestHead {
     this.expectContinue = false;
     this.userAgent = null;
     this.websocket = false;
+    this.acceptsTrailers = false;
     this.fields = '';
   }
 }

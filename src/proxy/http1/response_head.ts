@@ -2,10 +2,11 @@
 import { FIELD_VALUE } from './chars.ts';
 import { FieldScanner, FieldTable, ForwardedLines, parseConnection, parseContentLength } from './fields.ts';
 
-type FieldKind = 'content_length' | 'transfer_encoding' | 'connection' | 'drop';
+type FieldKind = 'content_type' | 'content_length' | 'transfer_encoding' | 'connection' | 'drop';
 
 /** RFC 9110 section 7.6.1. */
 const FIELDS = new FieldTable<FieldKind>({
+  'content-type': 'content_type',
   'content-length': 'content_length',
   'transfer-encoding': 'transfer_encoding',
   connection: 'connection',
@@ -27,6 +28,10 @@ export class ResponseHead {
   bodyKind: 'none' | 'length' | 'chunked' | 'close' = 'none';
   contentLength = 0;
   keepAlive = true;
+  /** `text/event-stream`: it may be silent for long. */
+  eventStream = false;
+  /** Field lines may follow the body. */
+  mayHaveTrailers = false;
   /** The field lines that are passed on, without the framing; of a response without a body, its length too. */
   fields = '';
 }
@@ -67,11 +72,16 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
   let lengths = 0;
   let codings = 0;
   let connection: string | null = null;
+  head.eventStream = false;
   fields.start(source, at);
   lines.clear();
   while (fields.next()) {
     switch (FIELDS.find(source, fields.nameStart, fields.nameEnd)) {
       case undefined:
+        lines.add(fields);
+        break;
+      case 'content_type':
+        head.eventStream = fields.value.startsWith('text/event-stream');
         lines.add(fields);
         break;
       case 'content_length':
@@ -122,7 +132,8 @@ function withoutNominated(source: string, at: number, nominated: ReadonlySet<str
   fields.start(source, at);
   lines.clear();
   while (fields.next()) {
-    const known = FIELDS.find(source, fields.nameStart, fields.nameEnd) !== undefined;
+    const kind = FIELDS.find(source, fields.nameStart, fields.nameEnd);
+    const known = kind !== undefined && kind !== 'content_type';
     if (!known && !nominated.has(fields.name.toLowerCase())) lines.add(fields);
   }
   return lines.finish(source);

@@ -23,6 +23,7 @@ export class Http2ClientStream implements ClientStream {
   #deadline = 0;
   /** A piece of the answer that may be its last: written with the end, it needs no frame of its own. */
   #held: Buffer | null = null;
+  #trailers = '';
 
   constructor(stream: ServerHttp2Stream, front: Front, entry: Entry, client: ClientInfo) {
     this.#stream = stream;
@@ -83,7 +84,7 @@ export class Http2ClientStream implements ClientStream {
     appendHttp2Fields(out, fields);
     if (head.bodyKind === 'length') out.push('content-length', String(head.contentLength));
     const empty = head.bodyKind === 'none' || (head.bodyKind === 'length' && head.contentLength === 0);
-    this.#respond(out, empty);
+    this.#respond(out, empty, head.mayHaveTrailers && !empty);
   }
 
   sendData(chunk: Buffer): boolean {
@@ -99,9 +100,10 @@ export class Http2ClientStream implements ClientStream {
     if (!this.#stream.write(held)) this.#transaction.pauseResponse();
   }
 
-  sendEnd(): void {
+  sendEnd(trailers: string): void {
     const held = this.#held;
     this.#held = null;
+    this.#trailers = trailers;
     if (this.#stream.writableEnded) return;
     if (held === null) this.#stream.end();
     else this.#stream.end(held);
@@ -139,9 +141,18 @@ export class Http2ClientStream implements ClientStream {
     }
   }
 
-  #respond(fields: readonly string[], endStream: boolean): void {
+  #respond(fields: readonly string[], endStream: boolean, waitForTrailers = false): void {
     if (this.#stream.destroyed || this.#stream.closed) return;
-    this.#stream.respond(fields, { endStream });
+    this.#stream.respond(fields, { endStream, waitForTrailers });
+    if (waitForTrailers) this.#stream.on('wantTrailers', () => this.#sendTrailers());
+  }
+
+  #sendTrailers(): void {
+    const flat: string[] = [];
+    appendHttp2Fields(flat, this.#trailers);
+    const trailers: Record<string, string[]> = {};
+    for (let i = 0; i + 1 < flat.length; i += 2) (trailers[flat[i] ?? ''] ??= []).push(flat[i + 1] ?? '');
+    this.#stream.sendTrailers(trailers);
   }
 
   #waitForBody(): void {

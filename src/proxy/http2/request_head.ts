@@ -84,6 +84,8 @@ export function parseHttp2Head(
       case 'upgrade':
         return refuse(head, 400, 'a field of the connection has no place in HTTP/2');
       case 'drop':
+        // RFC 9113 section 8.2.2: the one value it may have here.
+        if (name === 'te') head.acceptsTrailers = true;
         break;
     }
   }

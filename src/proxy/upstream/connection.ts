@@ -12,6 +12,7 @@ import type { Failure } from '../failure.ts';
 import { listen, unlisten } from '../socket_listeners.ts';
 import type { SocketListeners } from '../socket_listeners.ts';
 import type { Address } from '../../snapshot.ts';
+import type { Channel, ChannelListener, ChannelTimeouts } from './channel.ts';
 import type { UpstreamRequest } from './request.ts';
 
 /** nginx's default is 4–8 KiB, HAProxy's 16 KiB; cookies and CSP headers of real applications need more than the first. */
@@ -27,31 +28,16 @@ export interface Origin {
   readonly removed: boolean;
 }
 
-/** What an exchange hears from its connection. After `onFailure` or `onEnd` the connection is no longer its own. */
-export interface UpstreamListener {
-  readonly method: string;
-  onConnected(): void;
-  onHead(head: ResponseHead): void;
-  onData(chunk: Buffer): void;
-  /** The response is complete. */
-  onEnd(): void;
-  /** All that was read at once has been handed over: a good moment to write it out. */
-  onBatchEnd(): void;
-  /** More may be written. */
-  onDrain(): void;
-  onFailure(failure: Failure, error?: Error): void;
-}
-
 type State = 'connecting' | 'idle' | 'head' | 'body' | 'closed';
 
-export class UpstreamConnection implements BodySink, Swept {
+export class UpstreamConnection implements Channel, BodySink, Swept {
   readonly #origin: Origin;
   readonly socket: net.Socket;
-  /** Requests sent on it before the present one. */
-  served = 0;
+  sent = false;
+  reused = false;
   idleSince = 0;
   #state: State = 'connecting';
-  #listener: UpstreamListener | null;
+  #listener: ChannelListener | null;
   #pending: Buffer | null = null;
   readonly #head = new ResponseHead();
   readonly #body = new BodyReader();
@@ -61,19 +47,16 @@ export class UpstreamConnection implements BodySink, Swept {
   /** Time by the sweep's clock at which waiting ends; 0: none. */
   #deadline = 0;
   readonly #clock: Clock;
-  readonly #responseTimeoutMs: number;
+  readonly #timeouts: ChannelTimeouts;
+  /** What the present answer's body may pause; 0: for ever. */
+  #idleMs = 0;
   readonly #listeners: SocketListeners;
 
-  constructor(
-    origin: Origin,
-    listener: UpstreamListener,
-    clock: Clock,
-    timeouts: { readonly connectTimeoutMs: number; readonly responseTimeoutMs: number },
-  ) {
+  constructor(origin: Origin, listener: ChannelListener, clock: Clock, timeouts: ChannelTimeouts) {
     this.#origin = origin;
     this.#listener = listener;
     this.#clock = clock;
-    this.#responseTimeoutMs = timeouts.responseTimeoutMs;
+    this.#timeouts = timeouts;
     this.#deadline = clock.now() + timeouts.connectTimeoutMs;
     const { address } = origin;
     this.socket =
@@ -93,7 +76,7 @@ export class UpstreamConnection implements BodySink, Swept {
   }
 
   /** Takes an idle connection into use. */
-  attach(listener: UpstreamListener): void {
+  attach(listener: ChannelListener): void {
     this.#listener = listener;
     this.#expectResponse();
   }
@@ -101,6 +84,7 @@ export class UpstreamConnection implements BodySink, Swept {
   /** Writes a request's head and what there is of its body; `ended`: that is all of it. */
   start(request: UpstreamRequest, body: readonly Buffer[], ended: boolean): void {
     this.#framing = request.framing;
+    this.sent = true;
     if (body.length === 0) {
       this.socket.write(request.serialize(), 'latin1');
     } else {
@@ -128,16 +112,18 @@ export class UpstreamConnection implements BodySink, Swept {
   endBody(): void {
     if (this.#framing === 'chunked') this.socket.write(LAST_CHUNK, 'latin1');
     this.#requestComplete = true;
-    if (this.#state === 'head') this.#deadline = this.#clock.now() + this.#responseTimeoutMs;
+    if (this.#state === 'head') this.#deadline = this.#clock.now() + this.#timeouts.responseTimeoutMs;
   }
 
   /** The client takes no more of the answer for now. */
   pause(): void {
     this.socket.pause();
+    this.#deadline = 0;
   }
 
   resume(): void {
     this.socket.resume();
+    if (this.#state === 'body') this.#waitForBody();
   }
 
   /** Gives the bare connection away: this is no part of it any more. */
@@ -159,7 +145,8 @@ export class UpstreamConnection implements BodySink, Swept {
 
   sweep(now: number): void {
     if (this.#deadline === 0 || now < this.#deadline) return;
-    this.#fail(this.#state === 'connecting' ? 'connect_timeout' : 'upstream_timeout');
+    if (this.#state === 'connecting') this.#fail('connect_timeout');
+    else this.#fail(this.#state === 'body' ? 'upstream_cut' : 'upstream_timeout');
   }
 
   #onConnect(): void {
@@ -215,17 +202,23 @@ export class UpstreamConnection implements BodySink, Swept {
 
   #startBody(): void {
     const head = this.#head;
-    this.#deadline = 0;
+    this.#idleMs = head.eventStream ? this.#timeouts.eventIdleMs : this.#timeouts.bodyIdleMs;
     this.#reusable = head.keepAlive;
     this.#state = 'body';
+    this.#waitForBody();
     this.#listener?.onHead(head);
     if (head.bodyKind === 'close') this.#reusable = false;
     this.#body.begin(head.bodyKind, head.contentLength);
     if (this.#body.complete) this.#finish();
   }
 
+  #waitForBody(): void {
+    this.#deadline = this.#idleMs === 0 ? 0 : this.#clock.now() + this.#idleMs;
+  }
+
   /** Hands over what belongs to the body; returns where it stopped, or -1 when the connection is over. */
   #readBody(chunk: Buffer, at: number): number {
+    this.#waitForBody();
     const end = this.#body.read(chunk, at, this);
     if (end === BODY_INVALID) this.#fail('upstream_cut', new Error('invalid chunked encoding'));
     if (end < 0) return -1;
@@ -246,13 +239,13 @@ export class UpstreamConnection implements BodySink, Swept {
       this.#state = 'idle';
       this.#deadline = 0;
       this.idleSince = this.#clock.now();
-      this.served++;
+      this.reused = true;
       this.socket.resume();
       this.#origin.idle.push(this);
     } else {
       this.destroy();
     }
-    listener?.onEnd();
+    listener?.onEnd('');
   }
 
   #discardExcess(): void {

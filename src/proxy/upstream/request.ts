@@ -11,6 +11,22 @@ export class UpstreamRequest {
   contentLength = 0;
   /** The connection is to change to the WebSocket protocol. */
   websocket = false;
+  /** The client takes trailers behind the answer. */
+  acceptsTrailers = false;
+
+  /** Names and values in turn, for who writes the head himself. */
+  fieldList(http2: boolean): string[] {
+    const out = ['host', this.host];
+    for (let at = 0; at < this.fields.length;) {
+      const end = this.fields.indexOf('\r\n', at);
+      const colon = this.fields.indexOf(':', at);
+      out.push(this.fields.slice(at, colon), this.fields.slice(colon + 2, end));
+      at = end + 2;
+    }
+    if (this.framing === 'length') out.push('content-length', String(this.contentLength));
+    if (http2 && this.acceptsTrailers) out.push('te', 'trailers');
+    return out;
+  }
 
   /** Whatever the method, a body is framed: unframed bytes would be the worker's next request (RFC 9112 section 6.3). */
   serialize(): string {

@@ -8,7 +8,7 @@ const base: RetryInput = {
   sent: false,
   answered: false,
   method: 'POST',
-  replayable: false,
+  replayable: true,
   attempts: 1,
   sentAttempts: 0,
   retries: 2,
@@ -20,6 +20,7 @@ test('nothing written: any method goes to another worker, as often as configured
   assert.equal(mayRetry({ ...base, attempts: 2 }), true);
   assert.equal(mayRetry({ ...base, attempts: 3 }), false);
   assert.equal(mayRetry({ ...base, retries: 0 }), false);
+  assert.equal(mayRetry({ ...base, replayable: false }), false, 'a part of the body is gone');
 });
 
 const sent: RetryInput = { ...base, failure: 'upstream_closed', sent: true, sentAttempts: 1, replayable: true };

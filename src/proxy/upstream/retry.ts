@@ -24,10 +24,10 @@ export interface RetryInput {
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 export function mayRetry(input: RetryInput): boolean {
-  if (input.answered || input.attempts > input.retries) return false;
+  if (input.answered || !input.replayable || input.attempts > input.retries) return false;
   // Nothing written: no worker can have seen it.
   if (!input.sent) return true;
   // After a timeout the worker may still be at it, and what it says wrongly it would say again.
   if (input.failure !== 'upstream_closed') return false;
-  return input.sentAttempts <= 1 && input.replayable && IDEMPOTENT.has(input.method);
+  return input.sentAttempts <= 1 && IDEMPOTENT.has(input.method);
 }

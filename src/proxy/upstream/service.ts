@@ -1,10 +1,14 @@
 /** A proxy's view of a service: which workers may be asked, which one is next, and who waits while there is none. */
+import type { Dispatcher } from 'undici';
 import type { Clock, Swept } from '../clock.ts';
+import { createDispatcher } from '../../dispatcher.ts';
 import type { ServiceEntry, TargetEntry } from '../../snapshot.ts';
 import type { AffinitySource } from './affinity.ts';
 import { choose } from './balancer.ts';
 import type { Candidate } from './balancer.ts';
+import type { ChannelListener } from './channel.ts';
 import type { Origin, UpstreamConnection } from './connection.ts';
+import { UndiciChannel } from './undici_channel.ts';
 
 /** A target that starts slowly begins with this part of its share. */
 const SLOW_START_FLOOR = 0.1;
@@ -21,6 +25,7 @@ export class Target implements Origin, Candidate {
   ejectedUntil = 0;
   /** Left the upstreams part: finishes what it has, gets nothing new. */
   removed = false;
+  #dispatcher: Dispatcher | null = null;
 
   /** `now` is the clock's. */
   constructor(entry: TargetEntry, now: number) {
@@ -52,8 +57,22 @@ export class Target implements Origin, Candidate {
     return null;
   }
 
+  /** A way to an upstream that wants TLS or HTTP/2. */
+  foreignChannel(listener: ChannelListener, clock: Clock, service: ServiceEntry): UndiciChannel {
+    const { protocol, serverName, address } = this.entry;
+    if (protocol === 'http' || 'path' in address) throw new Error(`${this.id} is no foreign upstream`);
+    const reused = this.#dispatcher !== null;
+    this.#dispatcher ??= createDispatcher({ protocol, serverName, ...address, ...service });
+    const http2 = protocol !== 'https';
+    return new UndiciChannel(this.#dispatcher, listener, clock, { timeouts: service, http2, serverName, reused });
+  }
+
   closeIdle(): void {
     for (const connection of this.idle.splice(0)) connection.destroy();
+    const dispatcher = this.#dispatcher;
+    this.#dispatcher = null;
+    // Its requests end first.
+    dispatcher?.close().catch(() => {});
   }
 }
 
