@@ -20,7 +20,12 @@ before(async () => {
   const [key, certificate] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
   const made = await run('openssl', [
     ...'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=inner.example'.split(' '),
-    ...['-addext', 'subjectAltName=DNS:inner.example', '-keyout', key, '-out', certificate],
+    '-addext',
+    'subjectAltName=DNS:inner.example',
+    '-keyout',
+    key,
+    '-out',
+    certificate,
   ]);
   assert.equal(made.code, 0, made.stderr);
   const ports: Record<string, number> = {};
