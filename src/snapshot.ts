@@ -125,12 +125,22 @@ export interface TicketKeysPart {
 export interface LimitsPart {
   readonly entrypoints: readonly EntrypointEntry[];
   readonly accessLog: boolean;
+  /** Addresses, networks and `private_ranges`. */
+  readonly trustedProxies: readonly string[];
+  readonly forwardedHeader: boolean;
 }
 export interface EntrypointEntry {
   readonly name: string;
   readonly tls: boolean;
-  /** Already this proxy's share. */
+  /** Connections begin with a header of the PROXY protocol, and come from trusted proxies only. */
+  readonly proxyProtocol: boolean;
+  /** Already this proxy's share, as is the next. */
   readonly maxConnections: number;
+  /** 0: no limit, as in the next two. */
+  readonly maxConnectionsPerClient: number;
+  readonly maxRequests: number;
+  /** Bytes a second, of request bodies and of answers that wait for their client. */
+  readonly minRate: number;
   readonly maxHeaderSize: number;
   /** Whether HTTP/2 is offered, and how many requests at once a connection may have. */
   readonly http2: boolean;

@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { isAddressRange } from '../address_set.ts';
 import { buildBalancing } from './balancing.ts';
 import type { AcmeConfig, EntrypointConfig, RouteConfig, ServiceConfig, SiteConfig, SiteTls } from './config.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
@@ -41,7 +42,11 @@ export function buildEntrypoints(
       ...address,
       tls,
       publicPort: entrypoint.public_port ?? address.port,
+      proxyProtocol: entrypoint.proxy_protocol,
       maxConnections: entrypoint.max_connections,
+      maxConnectionsPerClient: entrypoint.max_connections_per_client,
+      maxRequests: entrypoint.max_requests,
+      minRate: entrypoint.min_rate,
       maxHeaderSize: entrypoint.max_header_size,
       http2: entrypoint.http2,
       maxStreams: entrypoint.max_streams,
@@ -64,6 +69,25 @@ function parseAddress(text: string): { host: string | null; port: number } | nul
   if (match === null || port > 65_535) return null;
   if (host === '') return { host: null, port };
   return net.isIP(host) === 0 ? null : { host, port };
+}
+
+export function checkTrustedProxies(
+  document: SourceDocument,
+  ranges: readonly string[],
+  entrypoints: readonly EntrypointConfig[],
+  problems: Problem[],
+): void {
+  ranges.forEach((range, i) => {
+    if (isAddressRange(range)) return;
+    problems.push(
+      document.problem(['trusted_proxies', i], 'is not an address, a network such as 10.0.0.0/8, or private_ranges'),
+    );
+  });
+  for (const { name, proxyProtocol } of entrypoints) {
+    if (!proxyProtocol || ranges.length > 0) continue;
+    const message = 'needs trusted_proxies: a header that anybody could send says nothing';
+    problems.push(document.problem(['entrypoints', name, 'proxy_protocol'], message));
+  }
 }
 
 interface SiteContext {

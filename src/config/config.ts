@@ -10,6 +10,10 @@ export interface Config {
   readonly runtimeDirectory: string;
   readonly stateDirectory: string;
   readonly entrypoints: readonly EntrypointConfig[];
+  /** Addresses, networks and `private_ranges`. */
+  readonly trustedProxies: readonly string[];
+  /** Whether workers get `Forwarded` (RFC 7239) beside `X-Forwarded-*`. */
+  readonly forwardedHeader: boolean;
   readonly proxyProcesses: number;
   /** null: nobody may ask a CA for anything. */
   readonly acme: AcmeConfig | null;
@@ -32,7 +36,15 @@ export interface EntrypointConfig {
   readonly tls: boolean;
   /** The port clients use to get here (behind a port mapping it differs from `port`). */
   readonly publicPort: number;
+  /** Every connection begins with a PROXY header, from a trusted proxy. */
+  readonly proxyProtocol: boolean;
   readonly maxConnections: number;
+  /** Per address, per /64 of IPv6; 0: no limit, as in the next two. */
+  readonly maxConnectionsPerClient: number;
+  /** Per connection. */
+  readonly maxRequests: number;
+  /** Bytes a second. */
+  readonly minRate: number;
   readonly maxHeaderSize: number;
   readonly http2: boolean;
   /** Requests at once on one connection of HTTP/2. */

@@ -156,6 +156,16 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ],
   ],
   [
+    'a trusted proxy that is none',
+    'trusted_proxies: [10.0.0.0/40]\nsites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: a } }\n',
+    ['1:19 trusted_proxies[0]: is not an address, a network such as 10.0.0.0/8, or private_ranges'],
+  ],
+  [
+    'a PROXY header that anybody could send',
+    'entrypoints: { https: { address: ":443", proxy_protocol: true } }\nsites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: a } }\n',
+    ['1:58 entrypoints.https.proxy_protocol: needs trusted_proxies: a header that anybody could send says nothing'],
+  ],
+  [
     'a hash by nothing',
     'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: a, load_balancing: { policy: hash } } }\n',
     ['2:58 services.web.load_balancing.policy: needs "hash" beside it: client, header:NAME or cookie:NAME'],

@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
-import { buildEntrypoints, buildService, buildSite, checkAcme, checkSites } from './checks.ts';
+import { buildEntrypoints, buildService, buildSite, checkAcme, checkSites, checkTrustedProxies } from './checks.ts';
 import type { Config, SiteConfig } from './config.ts';
 import { readDocument } from './document.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
@@ -96,6 +96,9 @@ function build(
   const runtimeDirectory = path.resolve(base, parsed.runtime_directory ?? '/run/proxy');
   const entrypoints = buildEntrypoints(document, parsed.entrypoints ?? {}, problems);
 
+  const trustedProxies = parsed.trusted_proxies ?? [];
+  checkTrustedProxies(document, trustedProxies, entrypoints, problems);
+
   const sitesByIndex = new Map<number, SiteConfig>();
   for (const [index, site] of sites) {
     const built = buildSite(document, index, site, { base, services: [...services.keys()] }, problems);
@@ -121,6 +124,8 @@ function build(
     runtimeDirectory,
     stateDirectory: path.resolve(base, storage?.root ?? env['STATE_DIRECTORY']?.split(':')[0] ?? '/var/lib/proxy'),
     entrypoints,
+    trustedProxies,
+    forwardedHeader: parsed.forwarded_header ?? false,
     proxyProcesses: parsed.proxy_processes === 'auto' ? cpus : (parsed.proxy_processes ?? cpus),
     acme,
     sites: siteConfigs,

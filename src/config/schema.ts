@@ -45,7 +45,11 @@ const entrypoint = z.strictObject({
   address: text,
   tls: z.boolean().optional(),
   public_port: count(1, 65_535).optional(),
+  proxy_protocol: z.boolean().default(false),
   max_connections: count(1).default(10_000),
+  max_connections_per_client: count(0).default(0),
+  max_requests: count(0).default(0),
+  min_rate: size(0),
   max_header_size: size('16KiB'),
   http2: z.boolean().default(true),
   max_streams: count(1, 10_000).default(100),
@@ -163,6 +167,8 @@ export const sections = {
     .optional(),
   runtime_directory: text.default('/run/proxy'),
   entrypoints: z.record(z.string(), entrypoint).prefault({ http: { address: ':80' }, https: { address: ':443' } }),
+  trusted_proxies: z.array(text).default([]),
+  forwarded_header: z.boolean().default(false),
   proxy_processes: z.union([z.literal('auto'), count(1, 256)]).default('auto'),
   acme: z
     .strictObject({
@@ -194,7 +200,7 @@ export const TOP_LEVEL_KEYS: readonly string[] = [...Object.keys(sections), 'sit
 /** Keys that are known but not built yet: said as such, or people would look for their mistake. */
 export const NOT_YET: ReadonlySet<string> = new Set(
   (
-    'include trusted_proxies proxy_protocol eab profile challenges resolvers key_type allow_ephemeral ' +
+    'include eab profile challenges resolvers key_type allow_ephemeral ' +
     'env_file release prestart concurrency memory max_requests max_age liveness streams delay metrics'
   ).split(' '),
 );

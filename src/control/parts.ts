@@ -21,17 +21,17 @@ export function sitesPart({ sites, entrypoints }: Config): SitesPart {
   };
 }
 
-export function limitsPart({ entrypoints, proxyProcesses, logging }: Config): LimitsPart {
+export function limitsPart({ entrypoints, proxyProcesses, logging, ...config }: Config): LimitsPart {
   return {
     accessLog: logging.access,
-    entrypoints: entrypoints.map(({ name, tls, maxConnections, timeouts, maxHeaderSize, http2, maxStreams }) => ({
-      name,
-      tls,
-      maxConnections: share(maxConnections, proxyProcesses),
-      maxHeaderSize,
-      http2,
-      maxStreams,
+    trustedProxies: config.trustedProxies,
+    forwardedHeader: config.forwardedHeader,
+    entrypoints: entrypoints.map(({ host: _host, port: _port, publicPort: _publicPort, timeouts, ...limits }) => ({
+      ...limits,
       ...timeouts,
+      maxConnections: share(limits.maxConnections, proxyProcesses),
+      maxConnectionsPerClient:
+        limits.maxConnectionsPerClient === 0 ? 0 : share(limits.maxConnectionsPerClient, proxyProcesses),
     })),
   };
 }

@@ -16,6 +16,8 @@ function config(changes: Partial<Config> = {}): Config {
     runtimeDirectory: '/run/proxy',
     stateDirectory: '/var/lib/proxy',
     entrypoints: [],
+    trustedProxies: [],
+    forwardedHeader: false,
     proxyProcesses: 2,
     acme: null,
     sites: [],

@@ -1,12 +1,16 @@
 /** One listening address of this process: accepts, counts, terminates TLS where it should, and hands on. */
 import net from 'node:net';
 import type tls from 'node:tls';
+import { plainAddress } from '../address_set.ts';
+import { createClientCounter } from './client_counter.ts';
+import { forwardedLines } from './client_identity.ts';
 import type { Entry, Front } from './front.ts';
 import { ClientConnection } from './http1/client_connection.ts';
 import { Http2ClientConnection } from './http2/client_connection.ts';
-import { createTlsTerminator, plainAddress } from './tls.ts';
+import { readProxyHeader } from './proxy_protocol.ts';
+import { createTlsTerminator } from './tls.ts';
 import type { CertificateIndex, SecureConnection, TlsTerminator } from './tls.ts';
-import type { ClientInfo } from './transaction.ts';
+import type { ClientInfo } from './client_identity.ts';
 import type { EntrypointEntry } from '../snapshot.ts';
 import type { Logger } from '../log.ts';
 
@@ -37,6 +41,9 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
   const entry: Entry = { name: options.limits.name, limits: options.limits };
   const servers = new Map<number, net.Server>();
   const open = new Set<{ drain(): void; destroy(): void }>();
+  const clients = createClientCounter();
+  /** Of TLS connections between accept and handshake: whom they are from, by the address they come from. */
+  const origins = new Map<string, Origin>();
   /** Accepted and not closed, in a handshake or beyond. */
   let accepted = 0;
 
@@ -59,32 +66,53 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
         ticketKey: options.ticketKey(),
         http2: () => entry.limits.http2,
         onSecure: ({ socket, servesHost }: SecureConnection) => {
-          const remote = socket.remoteAddress;
+          const origin = origins.get(peerOf(socket));
+          const http2 = socket.alpnProtocol === 'h2';
           // Gone between handshake and here.
-          if (remote === undefined) socket.destroy();
-          else if (socket.alpnProtocol === 'h2') {
-            serveHttp2(socket, clientInfo(remote, socket.getProtocol() ?? 'TLS', 'HTTP/2', servesHost));
-          } else serve(socket, clientInfo(remote, socket.getProtocol() ?? 'TLS', 'HTTP/1.1', servesHost));
+          if (origin === undefined) return void socket.destroy();
+          const version = socket.getProtocol() ?? 'TLS';
+          const client = clientInfo(origin, version, http2 ? 'HTTP/2' : 'HTTP/1.1', servesHost);
+          if (http2) serveHttp2(socket, client);
+          else serve(socket, client);
         },
         onError: (error, remote) => log.debug('handshake_failed', { entrypoint: entry.name, remote, error }),
       })
     : null;
 
   const onConnection = (raw: net.Socket): void => {
-    if (accepted >= entry.limits.maxConnections) {
-      raw.destroy();
-      return;
-    }
+    const remote = raw.remoteAddress;
+    if (remote === undefined || accepted >= entry.limits.maxConnections) return void raw.destroy();
     accepted++;
     raw.once('close', () => accepted--);
-    if (terminator === null) {
-      const remote = raw.remoteAddress;
-      if (remote === undefined) raw.destroy();
-      else serve(raw, clientInfo(remote, null, 'HTTP/1.1', servesAny));
-      return;
-    }
+    const peer = plainAddress(remote);
+    const trusted = front.isTrusted(peer);
+    const local = raw.localAddress ?? '';
+    if (!entry.limits.proxyProtocol) return admit(raw, { remote: peer, local, trusted });
     raw.on('error', () => raw.destroy());
-    terminator.accept(raw);
+    // Anybody else could claim to be anybody.
+    if (!trusted) return void raw.destroy();
+    readProxyHeader(raw, entry.limits.headersMs, (header) => {
+      if (header === null) return void raw.destroy();
+      // What the header names is a client, not a proxy whose word is good.
+      admit(raw, {
+        remote: header.source ?? peer,
+        local: header.destination ?? local,
+        trusted: header.source === null ? trusted : front.isTrusted(header.source),
+      });
+    });
+  };
+
+  const admit = (raw: net.Socket, origin: Origin): void => {
+    const { remote, local, trusted } = origin;
+    if (!trusted) {
+      if (!clients.enter(remote, entry.limits.maxConnectionsPerClient)) return void raw.destroy();
+      raw.once('close', () => clients.leave(remote));
+    }
+    if (terminator === null) return serve(raw, clientInfo(origin, null, 'HTTP/1.1', servesAny));
+    const peer = peerOf(raw);
+    origins.set(peer, origin);
+    raw.on('error', () => raw.destroy()).once('close', () => origins.delete(peer));
+    terminator.accept(raw, local);
   };
 
   return {
@@ -120,16 +148,26 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
   };
 }
 
+/** Whom a connection is from, and the address of ours it was made to. */
+interface Origin {
+  readonly remote: string;
+  readonly local: string;
+  readonly trusted: boolean;
+}
+
+function peerOf(socket: net.Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
+}
+
 function clientInfo(
-  address: string,
-  tls: string | null,
+  { remote, trusted }: Origin,
+  version: string | null,
   protocol: ClientInfo['protocol'],
   servesHost: (host: string) => boolean,
 ): ClientInfo {
-  const remote = plainAddress(address);
-  const scheme = tls === null ? 'http' : 'https';
-  const forwarded = `X-Forwarded-For: ${remote}\r\nX-Forwarded-Proto: ${scheme}\r\n`;
-  return { remote, scheme, tls, protocol, forwarded, servesHost };
+  const scheme = version === null ? 'http' : 'https';
+  const forwarded = forwardedLines(remote, scheme);
+  return { remote, scheme, tls: version, protocol, forwarded, forwardedHost: null, trusted, servesHost };
 }
 
 function servesAny(): boolean {

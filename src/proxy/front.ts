@@ -1,4 +1,5 @@
 /** What every client connection of a process works with: the current parts, made ready for use, and the counters. */
+import type { AddressSet } from '../address_set.ts';
 import type { AccessLog } from './access_log.ts';
 import type { ExchangeContext } from './exchange.ts';
 import type { Router } from './router.ts';
@@ -10,6 +11,10 @@ export interface Front extends ExchangeContext {
   /** http-01: key authorizations by token. */
   readonly challenges: ReadonlyMap<string, string>;
   readonly services: ReadonlyMap<string, Service>;
+  /** Who may say whom they speak for. */
+  readonly isTrusted: AddressSet;
+  /** Whether workers get `Forwarded` (RFC 7239) too. */
+  readonly writesForwarded: boolean;
   /** null: no access log is wanted. */
   readonly accessLog: AccessLog | null;
   readonly draining: boolean;

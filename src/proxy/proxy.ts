@@ -3,6 +3,7 @@
  * from the control plane in, entrypoints and services out.
  */
 import { randomBytes } from 'node:crypto';
+import { createAddressSet } from '../address_set.ts';
 import { createAccessLog } from './access_log.ts';
 import { createClock } from './clock.ts';
 import { createEntrypoint } from './entrypoint.ts';
@@ -89,13 +90,14 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
     challenges: { http01: {} },
     upstreams: { services: [] },
     ticket_keys: { key: randomBytes(48).toString('base64'), affinityKey: randomBytes(32).toString('base64') },
-    limits: { entrypoints: [], accessLog: false },
+    limits: { entrypoints: [], accessLog: false, trustedProxies: [], forwardedHeader: false },
   };
   const entrypoints = new Map<string, Entrypoint>();
   let certificates = createCertificateIndex(parts.certificates);
   let ticketKey = Buffer.from(parts.ticket_keys.key, 'base64');
   let router: Router = createRouter(parts.sites, parts.certificates.pending);
   let challenges: ReadonlyMap<string, string> = new Map();
+  let isTrusted = createAddressSet([]);
   const affinity = createAffinitySource(() => parts.ticket_keys.affinityKey);
   let services = new Map<string, Service>();
   let targets = new Map<string, Target>();
@@ -115,6 +117,12 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
     },
     get services() {
       return services;
+    },
+    get isTrusted() {
+      return isTrusted;
+    },
+    get writesForwarded() {
+      return parts.limits.forwardedHeader;
     },
     get accessLog() {
       return parts.limits.accessLog ? accessLog : null;
@@ -167,6 +175,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
   };
 
   const applyLimits = (limits: Parts['limits']): void => {
+    isTrusted = createAddressSet(limits.trustedProxies);
     for (const entry of limits.entrypoints) {
       const known = entrypoints.get(entry.name);
       if (known !== undefined && known.entry.limits.tls === entry.tls) {

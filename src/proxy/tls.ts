@@ -1,6 +1,7 @@
 /** TLS termination: the right certificate by name, nobody else's when there is none, tickets any proxy can open. */
-import net from 'node:net';
+import type net from 'node:net';
 import tls from 'node:tls';
+import { plainAddress } from '../address_set.ts';
 import type { CertificateEntry, CertificatesPart } from '../snapshot.ts';
 
 /** Mozilla's intermediate guideline 6.0: no CBC, no DHE, the client's preference decides. */
@@ -67,8 +68,8 @@ export interface CertificateCache extends CertificateIndex {
 }
 
 export interface TlsTerminator {
-  /** Takes a fresh connection; `onSecure` gets it once the handshake is done. */
-  accept(raw: net.Socket): void;
+  /** Takes a fresh connection, made to `local`; `onSecure` gets it once the handshake is done. */
+  accept(raw: net.Socket, local: string): void;
   setTicketKeys(key: Buffer): void;
   /** Connections without SNI are answered by local address: those contexts are made anew. */
   certificatesChanged(): void;
@@ -125,8 +126,8 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
     return server;
   };
 
-  const serverFor = (raw: net.Socket): tls.Server => {
-    const address = plainAddress(raw.localAddress ?? '');
+  const serverFor = (local: string): tls.Server => {
+    const address = plainAddress(local);
     const base = options.certificates().entry(address);
     if (base === undefined) return (nameless ??= createServer(undefined));
     let server = byAddress.get(address);
@@ -135,7 +136,7 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
   };
 
   return {
-    accept: (raw) => serverFor(raw).emit('connection', raw),
+    accept: (raw, local) => serverFor(local).emit('connection', raw),
     setTicketKeys: (key) => {
       ticketKey = key;
       nameless?.setTicketKeys(key);
@@ -157,9 +158,4 @@ class UnknownNameError extends Error {
   constructor() {
     super('no certificate for this server name');
   }
-}
-
-/** IPv4 addresses of a dual-stack socket come as `::ffff:10.0.0.1`. */
-export function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') && net.isIPv4(address.slice(7)) ? address.slice(7) : address;
 }

@@ -3,6 +3,8 @@
  * to a worker, limited, counted and logged. A connection of HTTP/1.1 uses one again and again, a stream of HTTP/2 has its own.
  */
 import type net from 'node:net';
+import { forwardedField, identify } from './client_identity.ts';
+import type { ClientInfo } from './client_identity.ts';
 import { Exchange } from './exchange.ts';
 import type { ExchangeClient } from './exchange.ts';
 import { reasonPhrase, statusOf } from './failure.ts';
@@ -16,19 +18,6 @@ import type { Verdict } from './policies/policy.ts';
 import type { SiteRoute } from './router.ts';
 import { UpstreamRequest } from './upstream/request.ts';
 import type { Service } from './upstream/service.ts';
-
-/** What is known of a connection's client, the same for all its requests. */
-export interface ClientInfo {
-  readonly remote: string;
-  readonly scheme: 'http' | 'https';
-  /** The TLS version; null: plain. */
-  readonly tls: string | null;
-  readonly protocol: 'HTTP/1.1' | 'HTTP/2';
-  /** The field lines that tell a worker of this client. */
-  readonly forwarded: string;
-  /** Whether the connection's certificate is one for the host; a plain connection's has none to be wrong. */
-  servesHost(host: string): boolean;
-}
 
 /** How a protocol carries the answer; after `onSettled` the transaction needs nothing more from it. */
 export interface ClientStream {
@@ -60,7 +49,9 @@ export class Transaction implements ExchangeClient {
   responseStarted = false;
   readonly #stream: ClientStream;
   readonly #front: Front;
-  readonly #client: ClientInfo;
+  readonly #connection: ClientInfo;
+  /** Of the present request. */
+  #client: ClientInfo;
   readonly #upstream = new UpstreamRequest();
   #active = false;
   #route: SiteRoute | null = null;
@@ -77,6 +68,7 @@ export class Transaction implements ExchangeClient {
   constructor(stream: ClientStream, front: Front, client: ClientInfo, head: RequestHead) {
     this.#stream = stream;
     this.#front = front;
+    this.#connection = client;
     this.#client = client;
     this.head = head;
     this.exchange = new Exchange(this, front);
@@ -87,11 +79,22 @@ export class Transaction implements ExchangeClient {
     return this.#active;
   }
 
+  /** Of the request's body so far. */
+  get bytesIn(): number {
+    return this.#bytesIn;
+  }
+
+  /** Of the answer's body so far. */
+  get bytesOut(): number {
+    return this.#bytesOut;
+  }
+
   /** Begins with what `head` now says; `complete`: no body follows, not even an empty one. */
   begin(complete: boolean): void {
     this.#start();
     const { head } = this;
     this.requestComplete = complete;
+    if (this.#connection.trusted) this.#client = identify(this.#connection, head, this.#front.isTrusted);
     // Only in plain and before any site: RFC 8555 section 8.3 has the CA ask on port 80, whatever the site.
     if (this.#client.tls === null) {
       const answer = challengeAnswer(head.path, this.#front.challenges);
@@ -244,7 +247,10 @@ export class Transaction implements ExchangeClient {
     upstream.method = head.method;
     upstream.target = head.target;
     upstream.host = head.authority;
-    upstream.fields = `${head.fields}${this.#client.forwarded}X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${this.#requestId}\r\n`;
+    const client = this.#client;
+    const host = client.forwardedHost ?? head.authority;
+    upstream.fields = `${head.fields}${client.forwarded}X-Forwarded-Host: ${host}\r\nX-Request-Id: ${this.#requestId}\r\n`;
+    if (this.#front.writesForwarded) upstream.fields += forwardedField(client, head.authority);
     upstream.framing = head.bodyKind;
     upstream.contentLength = head.contentLength;
     upstream.acceptsTrailers = head.acceptsTrailers;

@@ -7,8 +7,10 @@ import type { Swept } from '../clock.ts';
 import { reasonPhrase, statusOf } from '../failure.ts';
 import type { Failure } from '../failure.ts';
 import type { Entry, Front } from '../front.ts';
+import { MinimumRate } from '../minimum_rate.ts';
 import { Transaction } from '../transaction.ts';
-import type { ClientInfo, ClientStream } from '../transaction.ts';
+import type { ClientStream } from '../transaction.ts';
+import type { ClientInfo } from '../client_identity.ts';
 import { WriteStall } from '../write_stall.ts';
 import { BODY_INVALID, BodyReader } from './body_reader.ts';
 import type { BodySink } from './body_reader.ts';
@@ -50,6 +52,9 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   /** How the response's body is framed towards the client. */
   #framing: 'none' | 'identity' | 'chunked' = 'none';
   readonly #stall = new WriteStall();
+  readonly #readRate = new MinimumRate();
+  readonly #writeRate = new MinimumRate();
+  #requests = 0;
   #lingered = 0;
 
   constructor(socket: net.Socket, front: Front, entry: Entry, client: ClientInfo, onClose: () => void) {
@@ -91,8 +96,16 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   }
 
   sweep(now: number): void {
-    if (this.#stall.check(this.#socket.writableLength, now, this.#entry.limits.writeIdleMs)) {
+    const { writeIdleMs, minRate } = this.#entry.limits;
+    const waiting = this.#socket.writableLength;
+    const written = this.#socket.bytesWritten - waiting;
+    if (this.#stall.check(waiting, now, writeIdleMs) || this.#readRate.isTooSlow(written, waiting > 0, now, minRate)) {
       this.#abandon('client_aborted');
+    } else if (
+      // Without a deadline the worker is what is waited for.
+      this.#writeRate.isTooSlow(this.#socket.bytesRead, this.#state === 'body' && this.#deadline !== 0, now, minRate)
+    ) {
+      this.#transaction.fail('body_timeout', 'the request body came too slowly');
     } else if (this.#deadline !== 0 && now >= this.#deadline) {
       if (this.#state === 'head') this.#refuse('header_timeout', 'the request head took too long');
       else if (this.#state === 'body') this.#transaction.fail('body_timeout', 'the request body stopped coming');
@@ -172,7 +185,8 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
 
   #beginRequest(): void {
     const head = this.#head;
-    this.#keepAlive = head.keepAlive && !this.#front.draining;
+    const { maxRequests } = this.#entry.limits;
+    this.#keepAlive = head.keepAlive && !this.#front.draining && ++this.#requests !== maxRequests;
     this.#body.begin(head.bodyKind, head.contentLength);
     const { complete } = this.#body;
     this.#state = complete ? 'waiting' : 'body';

@@ -16,6 +16,9 @@ type FieldKind =
   | 'expect'
   | 'user_agent'
   | 'upgrade'
+  | 'forwarded_for'
+  | 'forwarded_proto'
+  | 'forwarded_host'
   /** Meant for this connection only, or something only a proxy may say: never passed on. */
   | 'drop';
 
@@ -33,6 +36,9 @@ export const FIELDS = new FieldTable<FieldKind>({
   te: 'drop',
   trailer: 'drop',
   upgrade: 'upgrade',
+  'x-forwarded-for': 'forwarded_for',
+  'x-forwarded-proto': 'forwarded_proto',
+  'x-forwarded-host': 'forwarded_host',
   'http2-settings': 'drop',
   forwarded: 'drop',
   via: 'drop',
@@ -62,6 +68,10 @@ export class RequestHead {
   host = '';
   /** Host and port as the client wrote them. */
   authority = '';
+  /** What a proxy in front says; believed only of a trusted one. All lines of the first, joined; of the others the last. */
+  forwardedFor = '';
+  forwardedProto = '';
+  forwardedHost = '';
   bodyKind: 'none' | 'length' | 'chunked' = 'none';
   contentLength = 0;
   keepAlive = true;
@@ -85,6 +95,9 @@ export class RequestHead {
     this.scheme = null;
     this.host = '';
     this.authority = '';
+    this.forwardedFor = '';
+    this.forwardedProto = '';
+    this.forwardedHost = '';
     this.bodyKind = 'none';
     this.contentLength = 0;
     this.keepAlive = true;
@@ -250,6 +263,11 @@ function parseFields(source: string, at: number, head: RequestHead): number {
       case 'connection':
         connection = connection === null ? fields.value : `${connection},${fields.value}`;
         break;
+      case 'forwarded_for':
+      case 'forwarded_proto':
+      case 'forwarded_host':
+        noteForwarded(head, kind, fields.value);
+        break;
       case 'upgrade':
         upgrade = upgrade === null ? fields.value : `${upgrade},${fields.value}`;
         break;
@@ -309,6 +327,17 @@ function applyConnection(
   }
   head.fields = lines.finish(source);
   return 0;
+}
+
+/** Kept aside: whether the client may say such things is for others to know. */
+export function noteForwarded(
+  head: RequestHead,
+  kind: 'forwarded_for' | 'forwarded_proto' | 'forwarded_host',
+  value: string,
+): void {
+  if (kind === 'forwarded_for') head.forwardedFor += head.forwardedFor === '' ? value : `,${value}`;
+  else if (kind === 'forwarded_proto') head.forwardedProto = value;
+  else head.forwardedHost = value;
 }
 
 /** Only what this proxy knows of the client may reach the worker under these names. */

@@ -4,7 +4,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type tls from 'node:tls';
 import type { Swept } from '../clock.ts';
 import type { Entry, Front } from '../front.ts';
-import type { ClientInfo } from '../transaction.ts';
+import type { ClientInfo } from '../client_identity.ts';
 import { Http2ClientStream } from './client_stream.ts';
 
 /** What a client may send before a worker takes it: of one stream, and of the whole connection. */
@@ -30,6 +30,7 @@ export class Http2ClientConnection implements Swept {
   /** By when a request must come; node:http2 has no clocks of its own. */
   #deadline: number;
   #controlFrames = 0;
+  #requests = 0;
   #closed = false;
 
   constructor(socket: tls.TLSSocket, front: Front, entry: Entry, client: ClientInfo, onClose: () => void) {
@@ -88,6 +89,7 @@ export class Http2ClientConnection implements Swept {
       this.#streams.delete(request);
       this.#deadline = this.#front.clock.now() + this.#entry.limits.idleMs;
     });
+    if (++this.#requests === this.#entry.limits.maxRequests) this.drain();
     request.begin(raw, (flags & END_OF_STREAM) !== 0);
   }
 

@@ -4,8 +4,10 @@ import type { ServerHttp2Stream } from 'node:http2';
 import type { Entry, Front } from '../front.ts';
 import { RequestHead } from '../http1/request_head.ts';
 import type { ResponseHead } from '../http1/response_head.ts';
+import { MinimumRate } from '../minimum_rate.ts';
 import { Transaction } from '../transaction.ts';
-import type { ClientInfo, ClientStream } from '../transaction.ts';
+import type { ClientStream } from '../transaction.ts';
+import type { ClientInfo } from '../client_identity.ts';
 import { WriteStall } from '../write_stall.ts';
 import { parseHttp2Head } from './request_head.ts';
 import { appendHttp2Fields } from './response_fields.ts';
@@ -19,6 +21,8 @@ export class Http2ClientStream implements ClientStream {
   readonly #head = new RequestHead();
   readonly #transaction: Transaction;
   readonly #stall = new WriteStall();
+  readonly #readRate = new MinimumRate();
+  readonly #writeRate = new MinimumRate();
   /** By when more of the request's body must come; 0: none is waited for. */
   #deadline = 0;
   /** A piece of the answer that may be its last: written with the end, it needs no frame of its own. */
@@ -65,10 +69,17 @@ export class Http2ClientStream implements ClientStream {
   }
 
   sweep(now: number): void {
-    const { writeIdleMs } = this.#entry.limits;
-    if (this.#stall.check(this.#stream.writableLength, now, writeIdleMs)) {
-      this.#transaction.abandon('client_aborted');
+    const { writeIdleMs, minRate } = this.#entry.limits;
+    const transaction = this.#transaction;
+    const waiting = this.#stream.writableLength;
+    if (
+      this.#stall.check(waiting, now, writeIdleMs) ||
+      this.#readRate.isTooSlow(transaction.bytesOut - waiting, waiting > 0, now, minRate)
+    ) {
+      transaction.abandon('client_aborted');
       this.cut();
+    } else if (this.#writeRate.isTooSlow(transaction.bytesIn, this.#deadline !== 0, now, minRate)) {
+      transaction.fail('body_timeout', 'the request body came too slowly');
     } else if (this.#deadline !== 0 && now >= this.#deadline) {
       this.#deadline = 0;
       this.#transaction.fail('body_timeout', 'the request body stopped coming');

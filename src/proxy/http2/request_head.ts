@@ -8,6 +8,7 @@ import {
   FIELDS,
   isForwardedField,
   MAX_TARGET,
+  noteForwarded,
   parseTarget,
   refuse,
   setAuthority,
@@ -57,7 +58,8 @@ export function parseHttp2Head(
     }
     if (++count > MAX_FIELDS) return refuse(head, 431, 'too many fields');
     if (value.length > MAX_LINE) return refuse(head, 431, 'a field is too long');
-    switch (FIELDS.find(name, 0, name.length)) {
+    const known = FIELDS.find(name, 0, name.length);
+    switch (known) {
       case undefined:
         if (kind === 1 && !isForwardedField(name, 0, name.length)) fields += `${name}: ${value}\r\n`;
         break;
@@ -78,6 +80,11 @@ export function parseHttp2Head(
       case 'expect':
         if (value.toLowerCase() !== '100-continue') return refuse(head, 417, 'the expectation is not known here');
         head.expectContinue = !endOfStream;
+        break;
+      case 'forwarded_for':
+      case 'forwarded_proto':
+      case 'forwarded_host':
+        noteForwarded(head, known, value);
         break;
       case 'connection':
       case 'transfer_encoding':
