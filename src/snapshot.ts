@@ -3,6 +3,9 @@
  * few messages around them.
  */
 
+/** Where a proxy writes its log lines: a pipe to the control plane of their own, which no message waits behind. */
+export const LOG_FD = 4;
+
 export interface Parts {
   readonly sites: SitesPart;
   readonly certificates: CertificatesPart;
@@ -176,7 +179,6 @@ export type FromProxy =
   | { readonly type: 'released'; readonly target: string }
   /** A target refused a connection. */
   | { readonly type: 'target_failed'; readonly target: string }
-  | { readonly type: 'log'; readonly lines: string; readonly dropped: number }
   | ({ readonly type: 'stats' } & ProxyStats)
   | { readonly type: 'drained' };
 
@@ -184,6 +186,8 @@ export interface ProxyStats {
   readonly connections: number;
   readonly requests: number;
   readonly inFlight: number;
+  /** Log lines nobody took, so far. */
+  readonly droppedLines: number;
   /** Requests in flight per target id; targets with none are left out. */
   readonly targets: Readonly<Record<string, number>>;
 }
@@ -231,8 +235,6 @@ export function parseFromProxy(value: unknown): FromProxy | null {
     case 'released':
     case 'target_failed':
       return typeof value['target'] === 'string' ? (value as FromProxy) : null;
-    case 'log':
-      return typeof value['lines'] === 'string' && typeof value['dropped'] === 'number' ? (value as FromProxy) : null;
     case 'stats':
       return typeof value['requests'] === 'number' && isRecord(value['targets']) ? (value as FromProxy) : null;
     case 'started':

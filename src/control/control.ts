@@ -202,7 +202,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     proxies: pool,
     renewer,
     startedAt,
-    droppedLogLines: () => options.logWriter.dropped,
+    droppedLogLines: () => options.logWriter.dropped + pool.droppedLines,
     reload: () => {
       const outcome = reloading.then(reload).then((result) => {
         if (result.ok) log.info('reloaded', { changes: result.changes, not_reloaded: result.notReloaded });

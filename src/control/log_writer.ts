@@ -6,7 +6,7 @@ const MAX_QUEUED = 4 * 1024 * 1024;
 
 export interface LogWriter {
   /** Takes whole lines. */
-  write(lines: string, droppedBefore?: number): void;
+  write(lines: string | Buffer): void;
   readonly dropped: number;
   /** Resolves when all that was taken is handed to the system. */
   flush(): Promise<void>;
@@ -20,9 +20,8 @@ export function createLogWriter(stream: NodeJS.WritableStream & { readonly writa
     broken = true;
   });
   return {
-    write: (lines, droppedBefore = 0) => {
-      dropped += droppedBefore;
-      if (broken || stream.writableLength > MAX_QUEUED) dropped++;
+    write: (lines) => {
+      if (broken || stream.writableLength > MAX_QUEUED) dropped += lines.toString().split('\n').length - 1;
       else stream.write(lines);
     },
     get dropped() {

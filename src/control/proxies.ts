@@ -4,9 +4,10 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import net from 'node:net';
 import { sleep, within } from '../lifecycle.ts';
 import type { LogFormat, Logger, LogLevel } from '../log.ts';
-import { PART_NAMES, parseFromProxy } from '../snapshot.ts';
+import { LOG_FD, PART_NAMES, parseFromProxy } from '../snapshot.ts';
 import type { FromProxy, Identity, PartName, Parts, ProxyStats, ToProxy } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
@@ -33,7 +34,7 @@ export interface ProxyPoolOptions {
   readonly log: Logger;
   readonly proxyLog: { readonly level: LogLevel; readonly format: LogFormat };
   /** Whole lines a proxy wrote. */
-  readonly writeLines: (lines: string, dropped: number) => void;
+  readonly writeLines: (lines: Buffer) => void;
   readonly guard: { add(pgid: number): void; remove(pgid: number): void };
   readonly onTargetFailed: (target: string) => void;
 }
@@ -56,6 +57,8 @@ export interface ProxyPool {
   publish<Name extends PartName>(part: Name, value: Parts[Name]): Promise<void>;
   /** Resolves when no live proxy has a request on a target that was taken out of the upstreams part. */
   released(target: string): Promise<void>;
+  /** Log lines the proxies could not hand over. */
+  readonly droppedLines: number;
   /** Adds and removes listeners to match. */
   setListeners(listeners: readonly Listener[]): void;
   status(): readonly ProxyStatus[];
@@ -92,6 +95,9 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   const current = new Map<PartName, { readonly version: number; readonly value: Parts[PartName]; json: string }>();
   let listeners: readonly Listener[] = [];
   let version = 0;
+  let droppedLines = 0;
+  /** Proxies' logs that have not come to their end. */
+  const passing = new Set<Promise<void>>();
   const slots: Slot[] = Array.from({ length: options.count }, (_, index) => ({
     index,
     process: null,
@@ -158,10 +164,8 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       case 'target_failed':
         options.onTargetFailed(message.target);
         break;
-      case 'log':
-        options.writeLines(message.lines, message.dropped);
-        break;
       case 'stats':
+        droppedLines += message.droppedLines - (running.stats?.droppedLines ?? 0);
         running.stats = message;
         break;
       case 'drained':
@@ -202,7 +206,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   const launch = (slot: Slot): Running => {
     const [file = process.execPath, ...args] = options.command;
     const child = spawn(file, args, {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'],
       env: proxyEnvironment(options.env),
       // A terminal's Ctrl-C must reach the control plane alone.
       detached: true,
@@ -239,6 +243,9 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       const message = parseFromProxy(value);
       if (message !== null) receive(running, message);
     });
+    const logged = passWholeLines(child.stdio[LOG_FD], options.writeLines);
+    passing.add(logged);
+    void logged.then(() => passing.delete(logged));
     slot.process = running;
     return running;
   };
@@ -318,6 +325,9 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     released: async (target) => {
       await Promise.all(live().map((running) => until(running, () => !running.targets.has(target))));
     },
+    get droppedLines() {
+      return droppedLines;
+    },
     setListeners: (next) => {
       const removed = listeners.filter((old) => !next.includes(old));
       const added = next.filter((listener) => !listeners.includes(listener));
@@ -359,6 +369,8 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
           running.child.kill('SIGKILL');
         }),
       );
+      // Their last lines may still be on their way.
+      await within(Promise.all(passing), 1_000, undefined);
     },
   };
 }
@@ -367,4 +379,20 @@ function proxyEnvironment(env: Readonly<Record<string, string>>): Record<string,
   const options = [env['NODE_OPTIONS'], YOUNG_GENERATION].filter(Boolean).join(' ');
   // io_uring keeps the rights a process has dropped (CVE-2024-22017).
   return { ...env, PROXY_ROLE: 'proxy', UV_USE_IO_URING: '0', NODE_OPTIONS: options };
+}
+
+/** Resolves at the stream's end. Several proxies' lines must not be mixed: what has no line end yet waits for it. */
+function passWholeLines(stream: unknown, write: (lines: Buffer) => void): Promise<void> {
+  if (!(stream instanceof net.Socket)) throw new Error('a proxy has no pipe for its log');
+  let rest: Buffer | null = null;
+  stream.on('error', () => {});
+  stream.on('data', (chunk: Buffer) => {
+    const end = chunk.lastIndexOf(0x0a) + 1;
+    if (end > 0) {
+      write(rest === null ? chunk.subarray(0, end) : Buffer.concat([rest, chunk.subarray(0, end)]));
+      rest = null;
+    }
+    if (end < chunk.length) rest = rest === null ? chunk.subarray(end) : Buffer.concat([rest, chunk.subarray(end)]);
+  });
+  return new Promise((resolve) => stream.once('close', () => resolve()));
 }

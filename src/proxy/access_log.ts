@@ -34,15 +34,13 @@ export interface AccessLog {
   flush(): void;
 }
 
-/** `send` takes a batch and says whether it did; what it refuses counts as dropped. */
-export function createAccessLog(format: 'text' | 'json', send: (lines: string, dropped: number) => boolean): AccessLog {
+/** `send` takes a batch of so many lines, or drops it. */
+export function createAccessLog(format: 'text' | 'json', send: (lines: string, count: number) => void): AccessLog {
   let batch = '';
   let count = 0;
-  let dropped = 0;
   const flush = (): void => {
     if (count === 0) return;
-    if (send(batch, dropped)) dropped = 0;
-    else dropped += count;
+    send(batch, count);
     batch = '';
     count = 0;
   };

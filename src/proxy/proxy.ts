@@ -9,6 +9,7 @@ import { createClock } from './clock.ts';
 import { createEntrypoint } from './entrypoint.ts';
 import type { Entrypoint } from './entrypoint.ts';
 import type { Front } from './front.ts';
+import { createLogPipe } from './log_pipe.ts';
 import { createRouter } from './router.ts';
 import type { Router } from './router.ts';
 import { createCertificateIndex } from './tls.ts';
@@ -16,12 +17,10 @@ import { createAffinitySource } from './upstream/affinity.ts';
 import { Service, Target } from './upstream/service.ts';
 import { createLogger } from '../log.ts';
 import type { Logger } from '../log.ts';
-import { parseToProxy } from '../snapshot.ts';
+import { LOG_FD, parseToProxy } from '../snapshot.ts';
 import type { FromProxy, PartName, Parts, ToProxy } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 
-/** IPC messages waiting for the control plane; beyond that, log lines are dropped rather than kept. */
-const MAX_UNSENT = 64;
 const STATS_INTERVAL_MS = 1_000;
 /** How often a draining process looks whether it is done. */
 const DRAIN_POLL_MS = 20;
@@ -29,13 +28,8 @@ const DRAIN_POLL_MS = 20;
 type StartMessage = Extract<ToProxy, { type: 'start' }>;
 
 export function runProxy(): void {
-  let unsent = 0;
-  /** Only log lines may be refused; the control plane waits for everything else. */
-  const send = (message: FromProxy): boolean => {
-    if (!process.connected || (message.type === 'log' && unsent >= MAX_UNSENT)) return false;
-    unsent++;
-    process.send?.(message, undefined, undefined, () => unsent--);
-    return true;
+  const send = (message: FromProxy): void => {
+    if (process.connected) process.send?.(message, undefined, undefined, () => {});
   };
   let data: DataPlane | null = null;
 
@@ -77,12 +71,10 @@ interface DataPlane {
   receive(message: Exclude<ToProxy, StartMessage>, handle: unknown): void;
 }
 
-function createDataPlane(start: StartMessage, send: (message: FromProxy) => boolean): DataPlane {
-  const log: Logger = createLogger(
-    { ...start.log, write: (line) => void send({ type: 'log', lines: line, dropped: 0 }) },
-    { proxy: start.slot },
-  );
-  const accessLog = createAccessLog(start.log.format, (lines, dropped) => send({ type: 'log', lines, dropped }));
+function createDataPlane(start: StartMessage, send: (message: FromProxy) => void): DataPlane {
+  const lines = createLogPipe(LOG_FD);
+  const log: Logger = createLogger({ ...start.log, write: (line) => lines.write(line, 1) }, { proxy: start.slot });
+  const accessLog = createAccessLog(start.log.format, lines.write);
   const clock = createClock();
   const parts: { -readonly [Name in PartName]: Parts[Name] } = {
     sites: { sites: [] },
@@ -228,7 +220,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
       clearInterval(poll);
       for (const entrypoint of entrypoints.values()) entrypoint.destroy();
       accessLog.flush();
-      if (!send({ type: 'drained' })) process.exit(0);
+      void lines.flushed().then(() => send({ type: 'drained' }));
     }, DRAIN_POLL_MS);
   };
 
@@ -238,7 +230,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => bool
       if (target.inFlight > 0) busy[target.id] = target.inFlight;
     }
     const connections = [...entrypoints.values()].reduce((sum, entrypoint) => sum + entrypoint.connections, 0);
-    send({ type: 'stats', connections, requests: front.requests, inFlight: front.inFlight, targets: busy });
+    const { requests, inFlight } = front;
+    send({ type: 'stats', connections, requests, inFlight, droppedLines: lines.dropped, targets: busy });
   }, STATS_INTERVAL_MS).unref();
 
   return {
