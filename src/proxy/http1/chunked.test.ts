@@ -58,6 +58,7 @@ test('refuses everything but the grammar', () => {
     '5;a="\r\nhello\r\n',
     '5;a\x01\r\n',
     '100000000000000\r\n',
+    '20000000000000\r\n',
     'FFFFFFFFFFFFFFFF\r\n',
     '0\r\nContent-Length : 5\r\n\r\n',
     '0\r\n A: b\r\n\r\n',

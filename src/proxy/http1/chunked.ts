@@ -147,7 +147,8 @@ export class ChunkedDecoder {
     const digit = HEX[byte] ?? 0;
     if (digit > 0) {
       if (++this.#digits > MAX_SIZE_DIGITS) return 'failed';
-      this.#size = this.#size * 16 + digit - 1;
+      // In this order: 2^53 + 1 would be rounded before 1 is taken off again.
+      this.#size = this.#size * 16 + (digit - 1);
       return Number.isSafeInteger(this.#size) ? 'size' : 'failed';
     }
     if (this.#digits === 0) return 'failed';

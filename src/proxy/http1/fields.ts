@@ -182,7 +182,8 @@ export function parseConnection(value: string): {
   let keepAlive = false;
   const nominated: string[] = [];
   for (const part of value.split(',')) {
-    const option = part.trim().toLowerCase();
+    // Not `trim`: it would take a no-break space, byte 0xa0, for blank.
+    const option = part.replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase();
     if (option === '') continue;
     if (!isToken(option)) return null;
     if (option === 'close') close = true;

@@ -104,6 +104,7 @@ const REFUSED: readonly (readonly [rule: string, status: number, source: string]
   ['Connection that nominates Authorization', 400, `GET / HTTP/1.1\r\n${HOST}Connection: Authorization\r\n\r\n`],
   ['Connection that nominates X-Forwarded-For', 400, `GET / HTTP/1.1\r\n${HOST}Connection: X-Forwarded-For\r\n\r\n`],
   ['Connection that is no list of tokens', 400, `GET / HTTP/1.1\r\n${HOST}Connection: a b\r\n\r\n`],
+  ['close with a no-break space', 400, `GET / HTTP/1.1\r\n${HOST}Connection: close\xa0\r\n\r\n`],
   ['too many fields', 431, `GET / HTTP/1.1\r\n${HOST}${'A: b\r\n'.repeat(100)}\r\n`],
   ['a line that is too long', 431, `GET / HTTP/1.1\r\n${HOST}A: ${'b'.repeat(8200)}\r\n\r\n`],
   ['a target that is too long', 414, `GET /${'b'.repeat(8200)} HTTP/1.1\r\n${HOST}\r\n`],
