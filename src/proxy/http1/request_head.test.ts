@@ -151,6 +151,12 @@ test('writes odd whitespace anew', () => {
   assert.equal(forwarded, 'A: b\r\nC: d\r\nE: f\r\nG: \r\n');
 });
 
+test('an absolute target without a path is "/", or "*" of OPTIONS', () => {
+  assert.equal(accept(`GET http://a HTTP/1.1\r\n${HOST}\r\n`).head.target, '/');
+  assert.equal(accept(`OPTIONS http://a HTTP/1.1\r\n${HOST}\r\n`).head.target, '*');
+  assert.equal(accept(`OPTIONS http://a?q HTTP/1.1\r\n${HOST}\r\n`).head.target, '/?q');
+});
+
 test('takes the authority of an absolute target over Host', () => {
   const { head } = accept('GET https://B.example:444?x HTTP/1.1\r\nHost: a.example\r\n\r\n');
   assert.deepEqual(

@@ -189,8 +189,8 @@ function parseTarget(source: string, start: number, end: number, head: RequestHe
     }
   }
   let path = source.slice(at, queryAt);
-  // RFC 9112 section 3.2.1: an absolute-form without a path asks for "/".
-  if (path === '') path = '/';
+  // RFC 9112 sections 3.2.1 and 3.2.4: an absolute-form without a path asks for "/", or with OPTIONS for "*".
+  if (path === '') path = head.method === 'OPTIONS' && queryAt === end ? '*' : '/';
   if (wantsNormalizing) path = normalizePath(path);
   head.path = path;
   head.target = queryAt === end ? path : path + source.slice(queryAt, end);
