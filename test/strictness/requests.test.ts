@@ -4,8 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { startDaemon } from '../support/daemon.ts';
 import type { Daemon } from '../support/daemon.ts';
+import { inLanes } from '../support/lanes.ts';
+import { CANARY, startParsers } from '../support/parsers.ts';
+import type { Understood } from '../support/parsers.ts';
 import { startRawUpstream } from '../support/raw_upstream.ts';
 import type { RawUpstream, Received } from '../support/raw_upstream.ts';
 import { judge, judgeUpstream, sendBytes, show } from '../support/strictness.ts';
@@ -50,20 +54,16 @@ after(async () => {
 for (const { rule, source, title, cases } of TABLES) {
   test(`rule ${rule}: ${title} (${source}), ${cases.length} cases`, async () => {
     const problems: string[] = [];
-    const queue = [...cases];
-    const lane = async (): Promise<void> => {
-      for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
-        const exchanged = await sendBytes(daemon.ports.http, one.bytes);
-        const { findings, forwarded } = judge(exchanged, upstream);
-        claimed.push(...forwarded);
-        const faults = findings.map(({ fault, why }) => `${fault} ${why}`);
-        const surprise = surpriseIn(one, exchanged, forwarded.length);
-        for (const fault of [...faults, ...(surprise === null ? [] : [surprise])]) {
-          problems.push(`${one.name}: ${fault}\n  sent ${show(one.bytes)}`);
-        }
+    await inLanes(cases, AT_ONCE, async (one) => {
+      const exchanged = await sendBytes(daemon.ports.http, one.bytes);
+      const { findings, forwarded } = judge(exchanged, upstream);
+      claimed.push(...forwarded);
+      const faults = findings.map(({ fault, why }) => `${fault} ${why}`);
+      const surprise = surpriseIn(one, exchanged, forwarded.length);
+      for (const fault of [...faults, ...(surprise === null ? [] : [surprise])]) {
+        problems.push(`${one.name}: ${fault}\n  sent ${show(one.bytes)}`);
       }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, lane));
+    });
     assert.deepEqual(problems.slice(0, 20), [], `${problems.length} problems`);
   });
 }
@@ -85,6 +85,28 @@ test('nothing else ever reached the upstream', (t) => {
   const payloads = new Set(TABLES.flatMap(({ cases }) => cases.map(({ bytes }) => bytes)));
   t.diagnostic(`${payloads.size} payloads, ${claimed.length} requests forwarded`);
   assert.ok(payloads.size >= ENOUGH);
+});
+
+test('node:http, gunicorn and uvicorn read what was forwarded as it was meant', async (t) => {
+  const shapes = new Map(
+    claimed.map(({ message }) => [
+      message.raw.replace(/(?<=\r\nX-(?:Request-Id|Forwarded-For): )[^\r]+/g, '-'),
+      message,
+    ]),
+  );
+  await Promise.all(
+    (await startParsers(daemon.folder)).map(async (started) => {
+      await using parser = started;
+      const problems: string[] = [];
+      await inLanes(shapes.values(), 16, async ({ method, target, body, raw }) => {
+        const wanted: readonly Understood[] = [[method, target, body], CANARY];
+        const got = await parser.read(raw);
+        if (!isDeepStrictEqual(got, wanted)) problems.push(`${JSON.stringify(got)}\n  read of ${show(raw)}`);
+      });
+      assert.deepEqual(problems.slice(0, 20), [], `${parser.name}: ${problems.length} problems`);
+    }),
+  );
+  t.diagnostic(`${shapes.size} different requests each`);
 });
 
 test('no process of the proxy ended meanwhile', async () => {
