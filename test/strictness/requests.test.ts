@@ -75,7 +75,7 @@ function surpriseIn({ outcome }: Case, { sent, answers }: Exchanged, forwarded: 
     return count > 0 && forwarded === count ? null : `${forwarded} of ${count} were forwarded; answers ${statuses}`;
   }
   const [answer] = answers;
-  const refused = answers.length === 1 && answer !== undefined && answer.seq === null;
+  const refused = answers.length === 1 && answer !== undefined && forwarded === 0;
   return refused && outcome.includes(answer.status) ? null : `wanted ${outcome.join(' or ')}, got ${statuses}`;
 }
 

@@ -6,7 +6,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { FIXTURES } from './daemon.ts';
 import { eventually } from './eventually.ts';
-import { readAnswers } from './strictness.ts';
+import { readAnswers, valueOf } from './answers.ts';
 
 /** A request as it was understood: method, target and body (latin1). */
 export type Understood = readonly [method: string, target: string, body: string];
@@ -91,9 +91,9 @@ function ask(socketPath: string, bytes: string): Promise<readonly Understood[] |
     socket.on('connect', () => socket.write(bytes, 'latin1'));
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1');
-      const answers = readAnswers(text, []);
+      const { answers } = readAnswers(text, []);
       if (answers.length >= 2) {
-        const readings = answers.map(({ fields }) => fields.find(([name]) => name === 'x-reading')?.[1] ?? '');
+        const readings = answers.map((answer) => valueOf(answer, 'x-reading') ?? '');
         if (readings.includes('')) finish(`it refused: ${JSON.stringify(text)}`);
         else finish(readings.map((reading) => JSON.parse(Buffer.from(reading, 'base64').toString()) as Understood));
       } else if (answers.length === 1 && !canarySent) {

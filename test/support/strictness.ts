@@ -3,9 +3,11 @@
  * through that it should not have.
  */
 import net from 'node:net';
+import { closes, readAnswers, valueOf } from './answers.ts';
+import type { Answer } from './answers.ts';
 import type { RawUpstream, Received } from './raw_upstream.ts';
 import { listOf, readAll, valuesOf } from './strict_reader.ts';
-import type { Field, Message, Sent } from './strict_reader.ts';
+import type { Message, Sent } from './strict_reader.ts';
 import { sleep } from '../../src/lifecycle.ts';
 
 /**
@@ -27,14 +29,6 @@ export interface Exchanged {
   /** The proxy ended the connection. */
   readonly ended: boolean;
   readonly hung: boolean;
-}
-
-export interface Answer {
-  readonly status: number;
-  /** Which of the upstream's messages it answers; null for an answer of the proxy's own. */
-  readonly seq: number | null;
-  readonly fields: readonly Field[];
-  readonly body: string;
 }
 
 /** Generous: the machines that run this are busy. */
@@ -59,7 +53,7 @@ export function sendBytes(
     const finish = (hung: boolean): void => {
       clearTimeout(timer);
       socket.destroy();
-      resolve({ bytes, sent, answers: readAnswers(text, methods, ended), ended, hung });
+      resolve({ bytes, sent, answers: readAnswers(text, methods, ended).answers, ended, hung });
     };
     const timer = setTimeout(() => finish(true), hangMs);
     socket.on('connect', () => void sendPieces(socket, pieces));
@@ -72,8 +66,8 @@ export function sendBytes(
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1');
       if (sent.rest !== 'nothing') return;
-      const answers = readAnswers(text, methods);
-      if (answers.length >= methods.length && !answers.some(says('connection', 'close'))) finish(false);
+      const { answers } = readAnswers(text, methods);
+      if (answers.length >= methods.length && !answers.some(closes)) finish(false);
     });
   });
 }
@@ -86,33 +80,10 @@ async function sendPieces(socket: net.Socket, pieces: readonly string[]): Promis
   }
 }
 
-function says(name: string, value: string): (answer: Answer) => boolean {
-  return ({ fields }) => fields.some(([key, said]) => key === name && said.toLowerCase() === value);
-}
-
-/** The final answers that are complete; all of them have a length here. */
-export function readAnswers(text: string, methods: readonly string[], ended = false): Answer[] {
-  const answers: Answer[] = [];
-  for (let at = 0; ;) {
-    const end = text.indexOf('\r\n\r\n', at);
-    if (end < 0) return answers;
-    const [statusLine = '', ...lines] = text.slice(at, end).split('\r\n');
-    const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(statusLine)?.[1] ?? 0);
-    const fields = lines.map((line): Field => {
-      const colon = line.indexOf(':');
-      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
-    });
-    const valueOf = (name: string): string | undefined => fields.find(([key]) => key === name)?.[1];
-    at = end + 4;
-    if (status >= 100 && status < 200) continue;
-    const seq = valueOf('x-seq') === undefined ? null : Number(valueOf('x-seq'));
-    // An answer to HEAD that is the proxy's own is not always known as one: its request may never have become whole.
-    const bodiless = (methods[answers.length] === 'HEAD' && seq !== null) || (ended && text.length === at);
-    const length = bodiless ? 0 : Number(valueOf('content-length') ?? 0);
-    if (text.length < at + length) return answers;
-    answers.push({ status, seq, fields, body: text.slice(at, at + length) });
-    at += length;
-  }
+/** Which of the upstream's messages it answers; null for an answer of the proxy's own. */
+function seqOf(answer: Answer): number | null {
+  const seq = valueOf(answer, 'x-seq');
+  return seq === undefined ? null : Number(seq);
 }
 
 /** What is wrong with one exchange, and which of the upstream's messages were its own. */
@@ -122,7 +93,7 @@ export function judge(
 ): { readonly findings: readonly Finding[]; readonly forwarded: readonly Received[] } {
   const findings: Finding[] = [];
   const find = (fault: Fault, why: string): void => void findings.push({ fault, why });
-  const forwarded = answers.flatMap(({ seq }) => (seq === null ? [] : (upstream.received[seq] ?? [])));
+  const forwarded = answers.flatMap((answer) => upstream.received[seqOf(answer) ?? -1] ?? []);
   if (hung) find('HANG', `after ${answers.map(({ status }) => status).join(', ')}`);
   if (forwarded.length > sent.messages.length) find('EXTRA', `${forwarded.length} of ${sent.messages.length}`);
   forwarded.forEach(({ message }, i) => {
@@ -130,7 +101,7 @@ export function judge(
     if (original !== undefined) for (const why of differences(original, message)) find('ALTERED', why);
     for (const why of impurities(message)) find('INVALID', why);
   });
-  const own = answers.filter(({ seq }) => seq === null);
+  const own = answers.filter((answer) => seqOf(answer) === null);
   const whole = forwarded.length >= sent.messages.length;
   if (own.length > 1 || (own.length === 1 && answers.at(-1) !== own[0]))
     find('UNREFUSED', 'it went on after a refusal');
@@ -138,7 +109,7 @@ export function judge(
     find('UNREFUSED', 'neither answered nor refused');
   }
   for (const answer of own) {
-    if (answer.status < 400 || !says('connection', 'close')(answer) || !ended) {
+    if (answer.status < 400 || !closes(answer) || !ended) {
       find('UNREFUSED', `${answer.status}, ${ended ? 'ended' : 'not ended'}`);
     }
   }
