@@ -112,7 +112,7 @@ async function good(id: string): Promise<string | null> {
   return answers[0]?.status === 200 && answers[0].body === target && !text.includes(POISON) ? null : show(text);
 }
 
-test(`${WORKER_CASES.length} hostile answers reach their own client only, as 502, 504 or cut; nobody hangs`, async (t) => {
+test(`rules 18 and 20: ${WORKER_CASES.length} hostile answers reach their own client only, as 502, 504 or cut (RFC 9112 section 6.3)`, async (t) => {
   const problems: string[] = [];
   let slowest = 0;
   let bystanders = 0;

@@ -40,7 +40,10 @@ export function answerOk({ connection, message, seq }: Received): void {
   connection.socket.write(`HTTP/1.1 200 OK\r\nX-Seq: ${seq}\r\nContent-Length: 2\r\n\r\n${body}`, 'latin1');
 }
 
-export async function startRawUpstream(answer: Answerer = answerOk): Promise<RawUpstream> {
+/** Is asked whenever bytes came that are no whole message yet, and may answer before it is one. */
+export type EarlyAnswerer = (connection: RawConnection) => void;
+
+export async function startRawUpstream(answer: Answerer = answerOk, early?: EarlyAnswerer): Promise<RawUpstream> {
   const received: Received[] = [];
   const connections: RawConnection[] = [];
 
@@ -48,7 +51,7 @@ export async function startRawUpstream(answer: Answerer = answerOk): Promise<Raw
     const { socket } = connection;
     for (;;) {
       const reading = readMessage(connection.rest);
-      if (reading.kind === 'incomplete') return;
+      if (reading.kind === 'incomplete') return early?.(connection);
       if (reading.kind === 'problem') {
         connection.problem = reading;
         socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
