@@ -15,18 +15,9 @@ import type { RawUpstream, Received } from '../support/raw_upstream.ts';
 import { judge, judgeUpstream, sendBytes, show } from '../support/strictness.ts';
 import type { Exchanged } from '../support/strictness.ts';
 import { FORGED } from './cases.ts';
-import type { Case, Table } from './cases.ts';
-import { CHUNKS } from './chunk_cases.ts';
-import { FIELDS } from './field_cases.ts';
-import { FRAMING } from './framing_cases.ts';
-import { HEADS } from './head_cases.ts';
-import { HOSTS } from './host_cases.ts';
-import { STARTS } from './start_cases.ts';
-import { TARGETS } from './target_cases.ts';
+import type { Case } from './cases.ts';
+import { TABLES } from './tables.ts';
 
-const TABLES: readonly Table[] = [...FRAMING, ...STARTS, ...HEADS, ...CHUNKS, ...HOSTS, ...TARGETS, ...FIELDS].toSorted(
-  (a, b) => a.rule - b.rule,
-);
 const AT_ONCE = 64;
 /** What a proxy that takes smuggling seriously is expected to have been shown at least. */
 const ENOUGH = 3_400;

@@ -82,6 +82,11 @@ export class FieldScanner {
     return this.source.slice(this.valueStart, this.valueEnd);
   }
 
+  /** A tab is in the line: RFC 9110 section 5.5 allows it around a value, but llhttp does not take it after `chunked`. */
+  get tabbed(): boolean {
+    return this.source.slice(this.nameEnd, this.lineEnd).includes('\t');
+  }
+
   #fail(problem: string): false {
     this.problem = problem;
     return false;

@@ -45,6 +45,8 @@ const REFUSED: readonly (readonly [rule: string, status: number, source: string]
   ['the identity coding', 501, `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: identity\r\n\r\n`],
   ['an empty Transfer-Encoding', 501, `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding:\r\n\r\n`],
   ['Transfer-Encoding on HTTP/1.0', 400, `POST / HTTP/1.0\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`],
+  ['a tab after chunked', 400, `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\t\r\n\r\n`],
+  ['a tab before a Content-Length', 400, `POST / HTTP/1.1\r\n${HOST}Content-Length:\t3\r\n\r\n`],
   ['a bare LF in the head', 400, `GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n`],
   ['a bare CR in a value', 400, `GET / HTTP/1.1\r\n${HOST}X: a\rb\r\n\r\n`],
   ['a NUL in a value', 400, `GET / HTTP/1.1\r\n${HOST}X: a\0b\r\n\r\n`],

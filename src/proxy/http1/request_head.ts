@@ -232,12 +232,16 @@ function parseFields(source: string, at: number, head: RequestHead): number {
         break;
       case 'content_length':
         head.contentLength = parseContentLength(fields.value);
-        if (++lengths > 1 || head.contentLength < 0) return refuse(head, 400, 'Content-Length is invalid');
+        if (++lengths > 1 || head.contentLength < 0 || fields.tabbed) {
+          return refuse(head, 400, 'Content-Length is invalid');
+        }
         head.bodyKind = 'length';
         break;
       case 'transfer_encoding': {
         const coding = fields.value.toLowerCase();
-        if (++codings > 1 || head.minor === 0) return refuse(head, 400, 'Transfer-Encoding is invalid');
+        if (++codings > 1 || head.minor === 0 || fields.tabbed) {
+          return refuse(head, 400, 'Transfer-Encoding is invalid');
+        }
         if (coding !== 'chunked') {
           return coding.includes('chunked')
             ? refuse(head, 400, 'Transfer-Encoding is invalid')
