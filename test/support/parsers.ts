@@ -4,27 +4,55 @@ import { once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { FIXTURES } from './daemon.ts';
 import { eventually } from './eventually.ts';
+import { inLanes } from './lanes.ts';
+import { show } from './strictness.ts';
+import type { Message } from './strict_reader.ts';
 import { readAnswers, valueOf } from './answers.ts';
 
 /** A request as it was understood: method, target and body (latin1). */
-export type Understood = readonly [method: string, target: string, body: string];
+type Understood = readonly [method: string, target: string, body: string];
 
-export interface Parser extends AsyncDisposable {
+interface Parser extends AsyncDisposable {
   readonly name: string;
   /** How it reads the bytes, and what follows them on the same connection; a string says what went wrong. */
   read(bytes: string): Promise<readonly Understood[] | string>;
 }
 
 /** What is sent after the bytes: had the server taken more or less of them for the message, this would not come out whole. */
-export const CANARY: Understood = ['GET', '/canary', ''];
+const CANARY: Understood = ['GET', '/canary', ''];
 const CANARY_BYTES = 'GET /canary HTTP/1.1\r\nHost: a\r\n\r\n';
 const ANSWER_MS = 10_000;
 const ENV = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' };
 
-/** Starts node:http, gunicorn and uvicorn, their sockets in `folder`. */
-export async function startParsers(folder: string): Promise<readonly Parser[]> {
+export interface ReadByParsers {
+  /** How many different messages there were. */
+  readonly count: number;
+  readonly problems: readonly string[];
+}
+
+/** Has node:http, gunicorn and uvicorn, their sockets in `folder`, read each message that differs from the others. */
+export async function readByParsers(folder: string, messages: readonly Message[]): Promise<ReadByParsers> {
+  // What the proxy adds is different every time, and of no interest here.
+  const shapeOf = ({ raw }: Message): string => raw.replace(/(?<=\r\nX-(?:Request-Id|Forwarded-For): )[^\r]+/g, '-');
+  const shapes = new Map(messages.map((message) => [shapeOf(message), message]));
+  const problems: string[] = [];
+  await Promise.all(
+    (await startParsers(folder)).map(async (started) => {
+      await using parser = started;
+      await inLanes(shapes.values(), 16, async ({ method, target, body, raw }) => {
+        const got = await parser.read(raw);
+        if (isDeepStrictEqual(got, [[method, target, body], CANARY])) return;
+        problems.push(`${parser.name}: ${JSON.stringify(got)}\n  read of ${show(raw)}`);
+      });
+    }),
+  );
+  return { count: shapes.size, problems };
+}
+
+async function startParsers(folder: string): Promise<readonly Parser[]> {
   const socketOf = (name: string): string => path.join(folder, `${name}.sock`);
   const gunicorn =
     '-m gunicorn recorder:wsgi --worker-class gthread --threads 16 --graceful-timeout 1 --log-level error ' +

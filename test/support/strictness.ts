@@ -36,11 +36,19 @@ const HANG_MS = 15_000;
 
 let clients = 0;
 
+export interface SendOptions {
+  /** The bytes as they are to be written one after the other. */
+  readonly pieces?: readonly string[];
+  /** When all is answered that can be, and what follows is incomplete: go, instead of waiting for the proxy's patience. */
+  readonly leave?: boolean;
+  readonly hangMs?: number;
+}
+
 /** One client: sends `bytes`, in pieces if so wanted, and listens until all is answered or the proxy ends it. */
 export function sendBytes(
   port: number,
   bytes: string,
-  { pieces = [bytes], hangMs = HANG_MS }: { readonly pieces?: readonly string[]; readonly hangMs?: number } = {},
+  { pieces = [bytes], leave = false, hangMs = HANG_MS }: SendOptions = {},
 ): Promise<Exchanged> {
   const sent = readAll(bytes);
   const methods = sent.messages.map(({ method }) => method);
@@ -56,7 +64,16 @@ export function sendBytes(
       resolve({ bytes, sent, answers: readAnswers(text, methods, ended).answers, ended, hung });
     };
     const timer = setTimeout(() => finish(true), hangMs);
-    socket.on('connect', () => void sendPieces(socket, pieces));
+    let written = false;
+    const leaveIfDone = (): void => {
+      if (!leave || !written || sent.rest !== 'incomplete') return;
+      if (readAnswers(text, methods).answers.length >= methods.length) socket.end();
+    };
+    socket.on('connect', async () => {
+      await sendPieces(socket, pieces);
+      written = true;
+      leaveIfDone();
+    });
     socket.on('error', () => {});
     socket.on('end', () => (ended = true));
     socket.on('close', () => {
@@ -65,6 +82,7 @@ export function sendBytes(
     });
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1');
+      leaveIfDone();
       if (sent.rest !== 'nothing') return;
       const { answers } = readAnswers(text, methods);
       if (answers.length >= methods.length && !answers.some(closes)) finish(false);
@@ -207,7 +225,11 @@ function impurities(message: Message): string[] {
     const key = name.toLowerCase();
     if (key === 'content-length' && value !== String(Number(value))) found.push(`Content-Length: ${value}`);
     if (key === 'transfer-encoding' && value !== 'chunked') found.push(`Transfer-Encoding: ${value}`);
-    if (/^(?:connection|keep-alive|proxy-.*|te|trailer|upgrade|http2-settings|expect|proxy)$|[_.]/.test(key)) {
+    if (
+      /^(?:connection|keep-alive|proxy-connection|proxy-authorization|te|trailer|upgrade|http2-settings|expect|proxy)$|[_.]/.test(
+        key,
+      )
+    ) {
       found.push(`${name}: ${value}`);
     }
   }
