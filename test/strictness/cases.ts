@@ -77,6 +77,22 @@ export function sweep(
   }));
 }
 
+/** One case for each odd byte in the place of one of a line's two last bytes. */
+export function sweepLineEnd(where: string, write: (lineEnd: string) => string): Case[] {
+  return [
+    ...sweep(
+      `for the CR ${where}`,
+      (byte) => write(`${byte}\n`),
+      (code) => (code === 0x0d ? 'forwarded' : REFUSED),
+    ),
+    ...sweep(
+      `for the LF ${where}`,
+      (byte) => write(`\r${byte}`),
+      (code) => (code === 0x0a ? 'forwarded' : REFUSED),
+    ),
+  ];
+}
+
 /** One case for each value; lists of them may be grouped. */
 export function each(
   values: readonly (string | readonly string[])[],

@@ -1,5 +1,5 @@
 /** The chunked coding (RFC 9112 section 7.1): rules 7 to 9. */
-import { CHUNKED, each, isText, REFUSED, request, SMUGGLED, sweep } from './cases.ts';
+import { CHUNKED, each, isText, REFUSED, request, SMUGGLED, sweep, sweepLineEnd } from './cases.ts';
 import type { Case, Table } from './cases.ts';
 
 const body = (text: string): string => request({ fields: CHUNKED, body: text });
@@ -74,6 +74,10 @@ const sizes: Case[] = [
   ...sweep('after the data', (byte) => body(`5\r\nhello${byte}\r\n0\r\n\r\n`)),
   ...sweep('before the last chunk', (byte) => body(`5\r\nhello\r\n${byte}0\r\n\r\n`)),
   ...sweep('after the last chunk', (byte) => body(`5\r\nhello\r\n0${byte}\r\n\r\n`)),
+  ...sweepLineEnd('after a size', (end) => body(`5${end}hello\r\n0\r\n\r\n`)),
+  ...sweepLineEnd('after the data', (end) => body(`5\r\nhello${end}0\r\n\r\n`)),
+  ...sweepLineEnd('after the last size', (end) => body(`5\r\nhello\r\n0${end}\r\n`)),
+  ...sweepLineEnd('at the end', (end) => body(`5\r\nhello\r\n0\r\n${end}`)),
   ...sweep('before the end', (byte) => body(`5\r\nhello\r\n0\r\n${byte}\r\n`)),
   ...each(
     [
@@ -189,6 +193,8 @@ const extensions: Case[] = [
     body,
     REFUSED,
   ),
+  ...sweepLineEnd('after an extension', (end) => body(`5;a=b${end}hello\r\n0\r\n\r\n`)),
+  ...sweepLineEnd('after a quoted extension', (end) => body(`5;a="b"${end}hello\r\n0\r\n\r\n`)),
   ...sweep('in the name of an extension', (byte) => sized(`5;a${byte}=b`)),
   ...sweep('before an extension', (byte) => sized(`5;${byte}a=b`)),
   ...sweep('in the value of an extension', (byte) => sized(`5;a=b${byte}`)),
@@ -264,6 +270,7 @@ const trailers: Case[] = [
     trailed,
     REFUSED,
   ),
+  ...sweepLineEnd('after a trailer', (end) => trailed(`X: y${end}`)),
   ...sweep('in the name of a trailer', (byte) => trailed(`X${byte}: y\r\n`)),
   ...sweep(
     'in the value of a trailer',

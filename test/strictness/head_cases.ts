@@ -1,5 +1,5 @@
 /** The lines of a head (RFC 9112 sections 2 and 5): rules 5, 6, 23 and 28. */
-import { CHUNKED, chunked, each, isText, length, REFUSED, request, SMUGGLED, sweep } from './cases.ts';
+import { CHUNKED, chunked, each, isText, length, REFUSED, request, SMUGGLED, sweep, sweepLineEnd } from './cases.ts';
 import type { Case, Table } from './cases.ts';
 
 const GET = { method: 'GET' } as const;
@@ -30,6 +30,9 @@ const bytes: Case[] = [
     (byte) => field(`X-A: b${byte}\r\n`),
     (code) => (isText(code) ? 'forwarded' : REFUSED),
   ),
+  ...sweepLineEnd('after the request line', (end) => `GET /t HTTP/1.1${end}Host: a\r\n\r\n`),
+  ...sweepLineEnd('after a field', (end) => field(`X: y${end}X-B: c\r\n`)),
+  ...sweepLineEnd('after the last field', (end) => `GET /t HTTP/1.1\r\nHost: a\r\nX: y${end}\r\n\r\n`),
   ...sweep('before the empty line', (byte) => request({ ...GET, fields: `X: y\r\n${byte}\r\n` })),
   ...each(
     [
