@@ -64,6 +64,8 @@ const sizes: Case[] = [
     sized,
     REFUSED,
   ),
+  // No digit at all is not zero.
+  ...each(['\r\n\r\n', ';a\r\n\r\n', '5\r\nhello\r\n\r\n\r\n', '5\r\nhello\r\n;a\r\n\r\n'], body, REFUSED),
   { name: 'a size that never comes', bytes: sized('1fffffffffffff'), outcome: [408] },
   { name: 'no last chunk', bytes: body('5\r\nhello\r\n'), outcome: [408] },
   { name: 'no end of the trailers', bytes: body('5\r\nhello\r\n0\r\n'), outcome: [408] },
