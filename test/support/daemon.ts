@@ -65,6 +65,8 @@ export interface DaemonOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** More keys of the https entrypoint. */
   readonly entrypoint?: string;
+  /** More keys of the plain one. */
+  readonly plain?: string;
   /** An existing folder: another run on the same state. */
   readonly folder?: string;
   readonly ports?: Ports;
@@ -91,12 +93,12 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-export function writeConfig(folder: string, ports: Ports, config: string, entrypoint = ''): string {
+export function writeConfig(folder: string, ports: Ports, config: string, entrypoint = '', plain = ''): string {
   const file = path.join(folder, 'proxy.yaml');
   const text = `runtime_directory: FOLDER/run
 storage: { root: FOLDER/state }
 entrypoints:
-  http: { address: ":${ports.http}" }
+  http: { address: ":${ports.http}"${plain === '' ? '' : `, ${plain}`} }
   https: { address: ":${ports.https}"${entrypoint === '' ? '' : `, ${entrypoint}`} }
 ${config}`;
   writeFileSync(file, text.replaceAll('FOLDER', folder).replaceAll('FIXTURES', FIXTURES));
@@ -106,7 +108,7 @@ ${config}`;
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const folder = options.folder ?? temporaryFolder();
   const ports = options.ports ?? { http: await freePort(), https: await freePort() };
-  const file = writeConfig(folder, ports, options.config, options.entrypoint);
+  const file = writeConfig(folder, ports, options.config, options.entrypoint, options.plain);
   const child = spawn(process.execPath, [MAIN, 'run', '-c', file], {
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -13,6 +13,7 @@ const NEEDS: readonly Need[] = [
   { package: 'wrk', check: ['which', 'wrk'] },
   { package: 'pebble', check: ['which', 'pebble', 'pebble-challtestsrv'] },
   { package: 'uvicorn', check: ['which', 'uvicorn'] },
+  { package: 'gunicorn', check: ['/usr/bin/python3', '-c', 'import gunicorn'] },
   { package: 'python3-fastapi', check: ['/usr/bin/python3', '-c', 'import fastapi'] },
   { package: 'python3-multipart', check: ['/usr/bin/python3', '-c', 'import multipart'] },
 ];

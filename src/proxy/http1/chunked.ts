@@ -18,6 +18,9 @@ const MAX_TRAILERS = 8 * 1024;
 /** 14 hexadecimal digits, zeros included: beyond 2^53 a size is an attack. */
 const MAX_SIZE_DIGITS = 14;
 
+/** RFC 9110 section 6.5.1: never in trailers, where they would say too late how the message is to be read. */
+const FORBIDDEN_TRAILERS = new Set(['content-length', 'transfer-encoding', 'host']);
+
 const CR = 0x0d;
 const LF = 0x0a;
 const QUOTE = 0x22;
@@ -56,6 +59,7 @@ export class ChunkedDecoder {
   #digits = 0;
   #extensionBytes = 0;
   #trailerBytes = 0;
+  #trailerName = '';
 
   /** Makes it ready for another body. */
   reset(): void {
@@ -64,6 +68,7 @@ export class ChunkedDecoder {
     this.#digits = 0;
     this.#extensionBytes = 0;
     this.#trailerBytes = 0;
+    this.#trailerName = '';
   }
 
   /** Reads on from `from`, up to the next piece of the body or the end of what there is. */
@@ -125,10 +130,11 @@ export class ChunkedDecoder {
         return 'size';
       case 'trailer_start':
         if (byte === CR) return 'end_lf';
-        return isToken(byte) ? this.#trailer('trailer_name') : 'failed';
+        this.#trailerName = '';
+        return this.#readTrailerName(byte);
       case 'trailer_name':
-        if (byte === 0x3a) return this.#trailer('trailer_value');
-        return isToken(byte) ? this.#trailer('trailer_name') : 'failed';
+        if (byte !== 0x3a) return this.#readTrailerName(byte);
+        return FORBIDDEN_TRAILERS.has(this.#trailerName.toLowerCase()) ? 'failed' : this.#trailer('trailer_value');
       case 'trailer_value':
         if (byte === CR) return 'trailer_lf';
         return FIELD_VALUE[byte] === 1 ? this.#trailer('trailer_value') : 'failed';
@@ -147,7 +153,8 @@ export class ChunkedDecoder {
     const digit = HEX[byte] ?? 0;
     if (digit > 0) {
       if (++this.#digits > MAX_SIZE_DIGITS) return 'failed';
-      this.#size = this.#size * 16 + digit - 1;
+      // In this order: 2^53 + 1 would be rounded before 1 is taken off again.
+      this.#size = this.#size * 16 + (digit - 1);
       return Number.isSafeInteger(this.#size) ? 'size' : 'failed';
     }
     if (this.#digits === 0) return 'failed';
@@ -158,6 +165,11 @@ export class ChunkedDecoder {
   #endExtension(byte: number): State {
     if (byte === CR) return 'size_lf';
     return byte === SEMICOLON ? this.#extension('extension') : 'failed';
+  }
+
+  #readTrailerName(byte: number): State {
+    this.#trailerName += String.fromCharCode(byte);
+    return isToken(byte) ? this.#trailer('trailer_name') : 'failed';
   }
 
   #extension(state: State): State {

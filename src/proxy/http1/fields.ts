@@ -82,6 +82,11 @@ export class FieldScanner {
     return this.source.slice(this.valueStart, this.valueEnd);
   }
 
+  /** A tab is in the line: RFC 9110 section 5.5 allows it around a value, but llhttp does not take it after `chunked`. */
+  get tabbed(): boolean {
+    return this.source.slice(this.nameEnd, this.lineEnd).includes('\t');
+  }
+
   #fail(problem: string): false {
     this.problem = problem;
     return false;
@@ -182,7 +187,8 @@ export function parseConnection(value: string): {
   let keepAlive = false;
   const nominated: string[] = [];
   for (const part of value.split(',')) {
-    const option = part.trim().toLowerCase();
+    // Not `trim`: it would take a no-break space, byte 0xa0, for blank.
+    const option = part.replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase();
     if (option === '') continue;
     if (!isToken(option)) return null;
     if (option === 'close') close = true;

@@ -45,6 +45,8 @@ const REFUSED: readonly (readonly [rule: string, status: number, source: string]
   ['the identity coding', 501, `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: identity\r\n\r\n`],
   ['an empty Transfer-Encoding', 501, `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding:\r\n\r\n`],
   ['Transfer-Encoding on HTTP/1.0', 400, `POST / HTTP/1.0\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`],
+  ['a tab after chunked', 400, `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\t\r\n\r\n`],
+  ['a tab before a Content-Length', 400, `POST / HTTP/1.1\r\n${HOST}Content-Length:\t3\r\n\r\n`],
   ['a bare LF in the head', 400, `GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n`],
   ['a bare CR in a value', 400, `GET / HTTP/1.1\r\n${HOST}X: a\rb\r\n\r\n`],
   ['a NUL in a value', 400, `GET / HTTP/1.1\r\n${HOST}X: a\0b\r\n\r\n`],
@@ -104,6 +106,7 @@ const REFUSED: readonly (readonly [rule: string, status: number, source: string]
   ['Connection that nominates Authorization', 400, `GET / HTTP/1.1\r\n${HOST}Connection: Authorization\r\n\r\n`],
   ['Connection that nominates X-Forwarded-For', 400, `GET / HTTP/1.1\r\n${HOST}Connection: X-Forwarded-For\r\n\r\n`],
   ['Connection that is no list of tokens', 400, `GET / HTTP/1.1\r\n${HOST}Connection: a b\r\n\r\n`],
+  ['close with a no-break space', 400, `GET / HTTP/1.1\r\n${HOST}Connection: close\xa0\r\n\r\n`],
   ['too many fields', 431, `GET / HTTP/1.1\r\n${HOST}${'A: b\r\n'.repeat(100)}\r\n`],
   ['a line that is too long', 431, `GET / HTTP/1.1\r\n${HOST}A: ${'b'.repeat(8200)}\r\n\r\n`],
   ['a target that is too long', 414, `GET /${'b'.repeat(8200)} HTTP/1.1\r\n${HOST}\r\n`],
@@ -148,6 +151,12 @@ test('drops what only a proxy may say, and names some servers take for others', 
 test('writes odd whitespace anew', () => {
   const { forwarded } = accept(`GET / HTTP/1.1\r\n${HOST}A:b\r\nC:  \t d \t\r\nE: f\r\nG:\r\n\r\n`);
   assert.equal(forwarded, 'A: b\r\nC: d\r\nE: f\r\nG: \r\n');
+});
+
+test('an absolute target without a path is "/", or "*" of OPTIONS', () => {
+  assert.equal(accept(`GET http://a HTTP/1.1\r\n${HOST}\r\n`).head.target, '/');
+  assert.equal(accept(`OPTIONS http://a HTTP/1.1\r\n${HOST}\r\n`).head.target, '*');
+  assert.equal(accept(`OPTIONS http://a?q HTTP/1.1\r\n${HOST}\r\n`).head.target, '/?q');
 });
 
 test('takes the authority of an absolute target over Host', () => {

@@ -203,8 +203,8 @@ export function parseTarget(source: string, start: number, end: number, head: Re
     }
   }
   let path = source.slice(at, queryAt);
-  // RFC 9112 section 3.2.1: an absolute-form without a path asks for "/".
-  if (path === '') path = '/';
+  // RFC 9112 sections 3.2.1 and 3.2.4: an absolute-form without a path asks for "/", or with OPTIONS for "*".
+  if (path === '') path = head.method === 'OPTIONS' && queryAt === end ? '*' : '/';
   if (wantsNormalizing) path = normalizePath(path);
   head.path = path;
   head.target = queryAt === end ? path : path + source.slice(queryAt, end);
@@ -247,12 +247,16 @@ function parseFields(source: string, at: number, head: RequestHead): number {
         break;
       case 'content_length':
         head.contentLength = parseContentLength(fields.value);
-        if (++lengths > 1 || head.contentLength < 0) return refuse(head, 400, 'Content-Length is invalid');
+        if (++lengths > 1 || head.contentLength < 0 || fields.tabbed) {
+          return refuse(head, 400, 'Content-Length is invalid');
+        }
         head.bodyKind = 'length';
         break;
       case 'transfer_encoding': {
         const coding = fields.value.toLowerCase();
-        if (++codings > 1 || head.minor === 0) return refuse(head, 400, 'Transfer-Encoding is invalid');
+        if (++codings > 1 || head.minor === 0 || fields.tabbed) {
+          return refuse(head, 400, 'Transfer-Encoding is invalid');
+        }
         if (coding !== 'chunked') {
           return coding.includes('chunked')
             ? refuse(head, 400, 'Transfer-Encoding is invalid')

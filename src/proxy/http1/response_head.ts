@@ -86,10 +86,10 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
         break;
       case 'content_length':
         head.contentLength = parseContentLength(fields.value);
-        if (++lengths > 1 || head.contentLength < 0) return 'Content-Length is invalid';
+        if (++lengths > 1 || head.contentLength < 0 || fields.tabbed) return 'Content-Length is invalid';
         break;
       case 'transfer_encoding':
-        if (++codings > 1 || head.minor === 0 || fields.value.toLowerCase() !== 'chunked') {
+        if (++codings > 1 || head.minor === 0 || fields.tabbed || fields.value.toLowerCase() !== 'chunked') {
           return 'Transfer-Encoding is invalid';
         }
         break;
