@@ -213,27 +213,20 @@ function buildTls(
   return { mode };
 }
 
-/** A site and where it stands. */
-export interface PlacedSite {
-  readonly document: SourceDocument;
-  readonly index: number;
-  readonly site: SiteConfig;
-}
-
-/** Names no two sites may share, and the entrypoints they need. */
+/** Names no two sites may share, and the entrypoints they need. `sitesByIndex`: by their place in the file. */
 export function checkSites(
   document: SourceDocument,
-  placed: readonly PlacedSite[],
+  sitesByIndex: ReadonlyMap<number, SiteConfig>,
   entrypoints: readonly EntrypointConfig[],
   problems: Problem[],
 ): void {
-  const sites = placed.map(({ site }) => site);
+  const sites = [...sitesByIndex.values()];
   const taken = new Set<string>();
-  for (const { document: own, index, site } of placed) {
-    site.hosts.forEach((host, i) => {
+  for (const [index, { hosts }] of sitesByIndex) {
+    hosts.forEach((host, i) => {
       const at: Path = ['sites', index, 'hosts', i];
-      const twice = `belongs to another site or is named twice${own.asWritten(at)}`;
-      if (taken.has(host)) problems.push(own.problem(at, twice));
+      const twice = `belongs to another site or is named twice${document.asWritten(at)}`;
+      if (taken.has(host)) problems.push(document.problem(at, twice));
       taken.add(host);
     });
   }

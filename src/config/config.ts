@@ -4,8 +4,6 @@ import type { LogLevel } from '../log.ts';
 export interface Config {
   /** Absolute path of the file. */
   readonly file: string;
-  /** It and those it includes. */
-  readonly files: readonly string[];
   /** Identity of the proxies after binding; null: `nobody` when started as root, else our own. */
   readonly user: string | null;
   readonly group: string | null;

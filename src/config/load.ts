@@ -1,17 +1,15 @@
 /** From a file to one frozen value, or to every problem it has. */
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { buildEntrypoints, buildService, buildSite, checkAcme, checkSites, checkTrustedProxies } from './checks.ts';
-import type { PlacedSite } from './checks.ts';
-import type { Config } from './config.ts';
+import type { Config, SiteConfig } from './config.ts';
+import { readDocument } from './document.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
 import { problemsOf, unknownKey } from './issues.ts';
 import { sections, serviceSchema, siteSchema, TOP_LEVEL_KEYS } from './schema.ts';
 import type { Sections, ServiceInput, SiteInput } from './schema.ts';
-import { isMapping, readIncluded, readSource, whole } from './sources.ts';
-import type { Source } from './sources.ts';
 import { escapeControls } from '../log.ts';
 
 export type { Problem } from './document.ts';
@@ -22,18 +20,15 @@ export type Loaded =
   | { readonly ok: true; readonly config: Config; readonly warnings: readonly Problem[] }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
+const MAX_FILE = 1024 * 1024;
 const SERVICE_NAME = /^[a-z][a-z0-9_-]{0,40}$/;
 const DEFAULT_FILES = ['proxy.yaml', 'config/proxy.yaml', '/etc/proxy/proxy.yaml'];
 
 /** `file:line:column path: what is wrong`. */
 export function formatProblem({ file, line, column, path: where, message }: Problem): string {
-  return escapeControls(`${formatPlace({ file, line, column })} ${where === '' ? '' : `${where}: `}${message}`);
-}
-
-function formatPlace({ file, line, column }: Pick<Problem, 'file' | 'line' | 'column'>): string {
   const near = path.relative(process.cwd(), file);
   const shown = near.startsWith('..') || near.length > file.length ? file : near;
-  return `${shown}:${line}:${column}`;
+  return escapeControls(`${shown}:${line}:${column} ${where === '' ? '' : `${where}: `}${message}`);
 }
 
 /** The file to use: the option, else $PROXY_CONFIG, else the first of the usual places that exists. */
@@ -56,70 +51,74 @@ export function findConfigFile({
   return { ok: false, problem: whole(path.resolve(cwd, 'proxy.yaml'), message) };
 }
 
-/** Reads and checks a file and what it includes. Synchronous: it is small, and nothing else can be decided meanwhile. */
+/** Reads and checks a file. Synchronous: it is small, and nothing else can be decided meanwhile. */
 export function loadConfig({ file, env }: { readonly file: string; readonly env: Env }): Loaded {
-  const main = readSource(file, env);
-  if (!('document' in main)) return { ok: false, problems: main };
-  const problems: Problem[] = [...main.document.problems];
+  let text: string;
+  try {
+    if (statSync(file).size > MAX_FILE) return { ok: false, problems: [whole(file, 'is larger than 1 MiB')] };
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const reason = code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`;
+    return { ok: false, problems: [whole(file, `the file ${reason}`)] };
+  }
+  const document = readDocument(file, text, env);
+  // What a broken document says beyond its syntax error would only mislead.
+  if (document.problems.some(({ path: where }) => where === '')) return { ok: false, problems: document.problems };
+  const problems: Problem[] = [...document.problems];
   const warnings: Problem[] = [];
-  const sources = [main, ...readIncluded(main, env, problems)];
-  const config = build(sources, main, env, problems, warnings);
+  const config = build(document, file, env, problems, warnings);
   if (config === null || problems.length > 0) {
-    const order = new Map(sources.map((source, i) => [source.file, i]));
-    const place = ({ file: name }: Problem): number => order.get(name) ?? sources.length;
-    return {
-      ok: false,
-      problems: problems.toSorted((x, y) => place(x) - place(y) || x.line - y.line || x.column - y.column),
-    };
+    return { ok: false, problems: problems.toSorted((a, b) => a.line - b.line || a.column - b.column) };
   }
   return { ok: true, config: deepFreeze(config), warnings };
 }
 
 function build(
-  sources: readonly Source[],
-  main: Source,
+  document: SourceDocument,
+  file: string,
   env: Env,
   problems: Problem[],
   warnings: Problem[],
 ): Config | null {
-  const { document, value, base, file } = main;
+  const { value } = document;
+  if (!isMapping(value)) {
+    problems.push(document.problem([], 'must be a mapping of keys'));
+    return null;
+  }
   for (const key of Object.keys(value)) {
     if (!TOP_LEVEL_KEYS.includes(key)) problems.push(unknownKey(document, [key], TOP_LEVEL_KEYS));
   }
+  const base = path.dirname(file);
   const parsed = parseSections(document, value, problems);
-  const services = parseServices(sources, problems);
-  const sites = parseSites(sources, main, problems);
+  const services = parseServices(document, value['services'], problems);
+  const sites = parseSites(document, value['sites'], problems);
   const runtimeDirectory = path.resolve(base, parsed.runtime_directory ?? '/run/proxy');
   const entrypoints = buildEntrypoints(document, parsed.entrypoints ?? {}, problems);
+
   const trustedProxies = parsed.trusted_proxies ?? [];
   checkTrustedProxies(document, trustedProxies, entrypoints, problems);
 
-  const placed = sites.flatMap(({ source, index, input }): PlacedSite[] => {
-    const context = { base: source.base, services: [...services.keys()] };
-    const site = buildSite(source.document, index, input, context, problems);
-    return site === null ? [] : [{ document: source.document, index, site }];
-  });
-  checkSites(document, placed, entrypoints, problems);
-  const siteConfigs = placed.map(({ site }) => site);
+  const sitesByIndex = new Map<number, SiteConfig>();
+  for (const [index, site] of sites) {
+    const built = buildSite(document, index, site, { base, services: [...services.keys()] }, problems);
+    if (built !== null) sitesByIndex.set(index, built);
+  }
+  checkSites(document, sitesByIndex, entrypoints, problems);
+  const siteConfigs = [...sitesByIndex.values()];
   const acme = checkAcme(document, parsed.acme, siteConfigs, base, problems);
   const cpus = Math.max(2, os.availableParallelism());
-  const serviceConfigs = [...services].flatMap(([name, { source, input }]) => {
-    if (input === null) return [];
-    const context = { base: source.base, runtimeDirectory, cpus };
-    return buildService(source.document, name, input, context, problems) ?? [];
-  });
+  const serviceConfigs = [...services].flatMap(([name, service]) =>
+    service === null ? [] : (buildService(document, name, service, { base, runtimeDirectory, cpus }, problems) ?? []),
+  );
   for (const { name } of serviceConfigs) {
     const used = siteConfigs.some(({ routes }) => routes.some((route) => 'service' in route && route.service === name));
-    const place = services.get(name)?.source.document;
-    if (!used && place !== undefined) {
-      warnings.push(place.problem(['services', name], 'no site uses this service', 'key'));
-    }
+    if (!used) warnings.push(document.problem(['services', name], 'no site uses this service', 'key'));
   }
   if (problems.length > 0) return null;
   const { shutdown, admin, logging, storage } = parsed;
   return {
     file,
-    files: sources.map((source) => source.file),
     user: parsed.user ?? null,
     group: parsed.group ?? null,
     runtimeDirectory,
@@ -153,66 +152,50 @@ function parseSections(
   return out;
 }
 
-interface PlacedService {
-  readonly source: Source;
-  /** null: its own problems are told; it exists all the same. */
-  readonly input: ServiceInput | null;
-}
-
-function parseServices(sources: readonly Source[], problems: Problem[]): Map<string, PlacedService> {
-  const out = new Map<string, PlacedService>();
-  for (const source of sources) {
-    const { document } = source;
-    const value = source.value['services'];
-    if (value === undefined || value === null) continue;
-    if (!isMapping(value)) {
-      problems.push(document.problem(['services'], 'must be a mapping of names to services'));
-      continue;
+/** By name; null for a service whose own problems are told: it exists all the same. */
+function parseServices(
+  document: SourceDocument,
+  value: unknown,
+  problems: Problem[],
+): Map<string, ServiceInput | null> {
+  const out = new Map<string, ServiceInput | null>();
+  if (value === undefined || value === null) return out;
+  if (!isMapping(value)) {
+    problems.push(document.problem(['services'], 'must be a mapping of names to services'));
+    return out;
+  }
+  for (const [name, service] of Object.entries(value)) {
+    const where: Path = ['services', name];
+    if (!SERVICE_NAME.test(name)) {
+      problems.push(document.problem(where, 'a service name is a-z, 0-9, - and _, and begins with a letter', 'key'));
     }
-    for (const [name, service] of Object.entries(value)) {
-      const where: Path = ['services', name];
-      const other = out.get(name);
-      if (other !== undefined) {
-        const place = formatPlace(other.source.document.problem(where, '', 'key'));
-        problems.push(document.problem(where, `is the name of another service too, at ${place}`, 'key'));
-        continue;
-      }
-      if (!SERVICE_NAME.test(name)) {
-        problems.push(document.problem(where, 'a service name is a-z, 0-9, - and _, and begins with a letter', 'key'));
-      }
-      const result = serviceSchema.safeParse(service ?? {}, { reportInput: true });
-      out.set(name, { source, input: result.success ? result.data : null });
-      if (!result.success) {
-        problems.push(...problemsOf(result.error.issues, where, document, (inner) => keysAt(serviceSchema, inner)));
-      }
+    const result = serviceSchema.safeParse(service ?? {}, { reportInput: true });
+    out.set(name, result.success ? result.data : null);
+    if (!result.success) {
+      problems.push(...problemsOf(result.error.issues, where, document, (inner) => keysAt(serviceSchema, inner)));
     }
   }
   return out;
 }
 
-/** Those that are valid, each with its place. */
-function parseSites(
-  sources: readonly Source[],
-  main: Source,
-  problems: Problem[],
-): { readonly source: Source; readonly index: number; readonly input: SiteInput }[] {
-  const named = sources.filter(({ value }) => value['sites'] !== undefined && value['sites'] !== null);
-  if (named.length === 0) problems.push(main.document.problem(['sites'], 'there is no site: nothing would be served'));
-  return named.flatMap((source) => {
-    const { document } = source;
-    const value = source.value['sites'];
-    if (!Array.isArray(value) || value.length === 0) {
-      problems.push(document.problem(['sites'], 'must be a list of sites'));
-      return [];
-    }
-    return value.flatMap((site: unknown, index) => {
-      const result = siteSchema.safeParse(site, { reportInput: true });
-      if (result.success) return { source, index, input: result.data };
-      const where: Path = ['sites', index];
-      problems.push(...problemsOf(result.error.issues, where, document, (inner) => keysAt(siteSchema, inner)));
-      return [];
-    });
+/** By index, those that are valid. */
+function parseSites(document: SourceDocument, value: unknown, problems: Problem[]): Map<number, SiteInput> {
+  const out = new Map<number, SiteInput>();
+  if (!Array.isArray(value) || value.length === 0) {
+    const message =
+      value === undefined || value === null ? 'there is no site: nothing would be served' : 'must be a list of sites';
+    problems.push(document.problem(['sites'], message));
+    return out;
+  }
+  value.forEach((site: unknown, index) => {
+    const result = siteSchema.safeParse(site, { reportInput: true });
+    if (result.success) out.set(index, result.data);
+    else
+      problems.push(
+        ...problemsOf(result.error.issues, ['sites', index], document, (inner) => keysAt(siteSchema, inner)),
+      );
   });
+  return out;
 }
 
 /** The keys a schema knows at a path, whatever wraps it. */
@@ -233,6 +216,14 @@ function unwrap(schema: unknown): unknown {
   }
   if (schema instanceof z.ZodUnion) return unwrap(schema.options.find((option) => option instanceof z.ZodObject));
   return schema;
+}
+
+function whole(file: string, message: string): Problem {
+  return { file, line: 1, column: 1, path: '', message };
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function deepFreeze<T>(value: T): T {

@@ -195,7 +195,7 @@ export type SiteInput = z.output<typeof siteSchema>;
 export type ServiceInput = z.output<typeof serviceSchema>;
 export type Sections = { readonly [Name in keyof typeof sections]: z.output<(typeof sections)[Name]> };
 
-export const TOP_LEVEL_KEYS: readonly string[] = [...Object.keys(sections), 'include', 'sites', 'services'];
+export const TOP_LEVEL_KEYS: readonly string[] = [...Object.keys(sections), 'sites', 'services'];
 
 /** Keys that are known but not built yet: said as such, or people would look for their mistake. */
 export const NOT_YET: ReadonlySet<string> = new Set(

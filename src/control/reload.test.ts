@@ -11,7 +11,6 @@ function service(name: string, workers = 2): ServiceConfig {
 function config(changes: Partial<Config> = {}): Config {
   return {
     file: '/proxy.yaml',
-    files: ['/proxy.yaml'],
     user: null,
     group: null,
     runtimeDirectory: '/run/proxy',
