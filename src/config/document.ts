@@ -15,6 +15,8 @@ export interface Problem {
 export type Path = readonly (string | number)[];
 
 export interface SourceDocument {
+  /** Absolute path. */
+  readonly file: string;
   readonly value: unknown;
   /** Syntax errors, unknown variables, too many aliases. */
   readonly problems: readonly Problem[];
@@ -116,6 +118,7 @@ export function readDocument(
   const value = read(document.contents, [], null) ?? {};
 
   return {
+    file,
     value,
     problems,
     problem: (path, message, where = 'value') => {

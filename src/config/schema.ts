@@ -148,6 +148,7 @@ export const sections = {
       access: z.boolean().default(true),
     })
     .prefault({}),
+  include: z.union([text, z.array(text)]).optional(),
 } as const;
 
 export type SiteInput = z.output<typeof siteSchema>;
@@ -159,7 +160,7 @@ export const TOP_LEVEL_KEYS: readonly string[] = [...Object.keys(sections), 'sit
 /** Keys that are known but not built yet: said as such, or people would look for their mistake. */
 export const NOT_YET: ReadonlySet<string> = new Set(
   (
-    'include trusted_proxies proxy_protocol eab profile challenges resolvers key_type allow_ephemeral headers hsts ' +
+    'trusted_proxies proxy_protocol eab profile challenges resolvers key_type allow_ephemeral headers hsts ' +
     'env_file release prestart concurrency queue memory max_requests max_age liveness streams delay metrics'
   ).split(' '),
 );
