@@ -79,6 +79,13 @@ test('validate names the place of a mistake in an included file', async () => {
   }
 });
 
+test('schema prints the JSON Schema', async () => {
+  const { code, stdout } = await proxy('schema');
+  assert.equal(code, 0);
+  const { properties } = JSON.parse(stdout) as { properties: Record<string, unknown> };
+  assert.ok('sites' in properties && 'services' in properties);
+});
+
 test('a verb that is misused says how it is used', async () => {
   for (const args of [['frobnicate'], ['run', '--json'], ['status', 'web'], ['renew', '--frce'], []]) {
     const { code, stderr } = await proxy(...args);

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { reload } from './reload.ts';
 import { renew } from './renew.ts';
 import { run } from './run.ts';
+import { schema } from './schema.ts';
 import { status } from './status.ts';
 import { complain, complainAbout, print } from './terminal.ts';
 import { validate } from './validate.ts';
@@ -12,6 +13,7 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
 
   proxy run                          serve until TERM or INT (twice: at once); HUP reloads
   proxy validate                     every problem of the configuration, with its place
+  proxy schema                       the configuration's JSON Schema, for editors
   proxy reload                       have the daemon read its configuration again
   proxy status [--json]              what runs: listeners, sites, certificates, workers
   proxy renew [NAME…] [--force] [--dry-run] [--json]
@@ -36,6 +38,7 @@ const OPTIONS = {
 const TAKES: Readonly<Record<string, readonly string[]>> = {
   run: [],
   validate: [],
+  schema: [],
   reload: ['socket'],
   status: ['socket', 'json'],
   renew: ['socket', 'json', 'force', 'dry-run'],
@@ -70,6 +73,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       return run(values.config);
     case 'validate':
       return validate(values.config);
+    case 'schema':
+      return schema();
     case 'reload':
       return reload(values.socket, values.config);
     case 'status':

@@ -9,6 +9,7 @@ import { readDocument } from './document.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
 import { MAX_FILE, readIncluded } from './include.ts';
 import { problemsOf, unknownKey } from './issues.ts';
+import { SERVICE_NAME } from './json_schema.ts';
 import { mergeDocuments } from './merge.ts';
 import type { MergedDocument } from './merge.ts';
 import { sections, serviceSchema, siteSchema, TOP_LEVEL_KEYS } from './schema.ts';
@@ -23,7 +24,6 @@ export type Loaded =
   | { readonly ok: true; readonly config: Config; readonly warnings: readonly Problem[] }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-const SERVICE_NAME = /^[a-z][a-z0-9_-]{0,40}$/;
 const DEFAULT_FILES = ['proxy.yaml', 'config/proxy.yaml', '/etc/proxy/proxy.yaml'];
 
 /** `file:line:column path: what is wrong`. */

@@ -5,8 +5,21 @@ import { parseDuration, parseSize } from './units.ts';
 
 const count = (min: number, max = 1_000_000): z.ZodNumber => z.int().min(min).max(max);
 
-const duration = (byDefault: string) => z.union([z.string(), z.number()]).transform(readDuration).prefault(byDefault);
-const size = (byDefault: string | number) => z.union([z.string(), z.number()]).transform(readSize).prefault(byDefault);
+/** As the JSON Schema says it; what is right is decided by `units.ts`. */
+const durationText = z.string().meta({
+  pattern: String.raw`^(0|(\d+(\.\d+)?(ms|s|m|h|d))+)$|\$\{`,
+  description: 'a duration: 250ms, 10s, 5m, 24h',
+});
+const sizeText = z.string().meta({
+  pattern: String.raw`^\d+(\.\d+)?\s?([KMG]i?B|B)?$|\$\{`,
+  description: 'a size: 64KiB, 10MiB, or bytes',
+});
+const duration = (byDefault: string) =>
+  z
+    .union([durationText, z.number().meta({ const: 0 })])
+    .transform(readDuration)
+    .prefault(byDefault);
+const size = (byDefault: string | number) => z.union([sizeText, z.number()]).transform(readSize).prefault(byDefault);
 const text = z.string().min(1);
 
 function readDuration(value: string | number, context: z.core.$RefinementCtx<string | number>): number {
