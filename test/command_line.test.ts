@@ -79,6 +79,20 @@ test('validate names the place of a mistake in an included file', async () => {
   }
 });
 
+test('validate --effective prints the defaults and no secret', async () => {
+  const folder = temporaryFolder();
+  try {
+    const file = path.join(folder, 'proxy.yaml');
+    writeFileSync(file, `${SITES}services: { web: { command: a, env: { HOME_OF: "\${HOME}" } } }\n`);
+    const { code, stdout } = await proxy('validate', '--effective', '-c', file);
+    assert.equal(code, 0);
+    assert.match(stdout, /grace_period: 25s/);
+    assert.match(stdout, /HOME_OF: "\*\*\*"/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test('schema prints the JSON Schema', async () => {
   const { code, stdout } = await proxy('schema');
   assert.equal(code, 0);

@@ -21,7 +21,13 @@ export type { Problem } from './document.ts';
 type Env = Readonly<Record<string, string | undefined>>;
 
 export type Loaded =
-  | { readonly ok: true; readonly config: Config; readonly warnings: readonly Problem[] }
+  | {
+      readonly ok: true;
+      readonly config: Config;
+      /** As it was written, for those who show it. */
+      readonly document: MergedDocument;
+      readonly warnings: readonly Problem[];
+    }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
 const DEFAULT_FILES = ['proxy.yaml', 'config/proxy.yaml', '/etc/proxy/proxy.yaml'];
@@ -78,7 +84,7 @@ export function loadConfig({ file, env }: { readonly file: string; readonly env:
   const warnings: Problem[] = [];
   const config = build(merged, files, env, problems, warnings);
   if (config === null || problems.length > 0) return { ok: false, problems: inOrder(problems, files) };
-  return { ok: true, config: deepFreeze(config), warnings };
+  return { ok: true, config: deepFreeze(config), document: merged, warnings };
 }
 
 function isBroken({ problems }: SourceDocument): boolean {

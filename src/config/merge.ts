@@ -70,6 +70,10 @@ export function mergeDocuments(main: SourceDocument, included: readonly SourceDo
       const { document, path: own } = origin(at);
       return document.asWritten(own);
     },
+    isFromVariable: (at) => {
+      const { document, path: own } = origin(at);
+      return document.isFromVariable(own);
+    },
     folderOf: (at) => path.dirname(origin(at).document.file),
   };
 }
