@@ -1,6 +1,6 @@
 /** What the command line says, and the exit codes scripts rely on. */
 import assert from 'node:assert/strict';
-import { rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { ROOT, temporaryFolder } from './support/daemon.ts';
@@ -62,6 +62,42 @@ test('validate says that a valid file is valid', async () => {
   const { code, stdout } = await proxy('validate', '-c', path.join(ROOT, 'config/proxy.yaml'));
   assert.equal(code, 0);
   assert.match(stdout, /is valid/);
+});
+
+test('validate names the place of a mistake in an included file', async () => {
+  const folder = temporaryFolder();
+  try {
+    const file = path.join(folder, 'proxy.yaml');
+    writeFileSync(file, `include: sites.d/*.yaml\n${SERVICES}`);
+    mkdirSync(path.join(folder, 'sites.d'));
+    writeFileSync(path.join(folder, 'sites.d/a.yaml'), 'sites: [{ hosts: [localhost], service: wbe }]\n');
+    const { code, stderr } = await proxy('validate', '-c', file);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /sites\.d\/a\.yaml:1:40 sites\[0\]\.service: there is no such service/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('validate --effective prints the defaults and no secret', async () => {
+  const folder = temporaryFolder();
+  try {
+    const file = path.join(folder, 'proxy.yaml');
+    writeFileSync(file, `${SITES}services: { web: { command: a, env: { HOME_OF: "\${HOME}" } } }\n`);
+    const { code, stdout } = await proxy('validate', '--effective', '-c', file);
+    assert.equal(code, 0);
+    assert.match(stdout, /grace_period: 25s/);
+    assert.match(stdout, /HOME_OF: "\*\*\*"/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('schema prints the JSON Schema', async () => {
+  const { code, stdout } = await proxy('schema');
+  assert.equal(code, 0);
+  const { properties } = JSON.parse(stdout) as { properties: Record<string, unknown> };
+  assert.ok('sites' in properties && 'services' in properties);
 });
 
 test('a verb that is misused says how it is used', async () => {

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { reload } from './reload.ts';
 import { renew } from './renew.ts';
 import { run } from './run.ts';
+import { schema } from './schema.ts';
 import { status } from './status.ts';
 import { complain, complainAbout, print } from './terminal.ts';
 import { validate } from './validate.ts';
@@ -11,7 +12,9 @@ import { VERSION } from '../version.ts';
 const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the workers themselves
 
   proxy run                          serve until TERM or INT (twice: at once); HUP reloads
-  proxy validate                     every problem of the configuration, with its place
+  proxy validate [--effective]       every problem of the configuration, with its place;
+                                     --effective prints it with its defaults, secrets masked
+  proxy schema                       the configuration's JSON Schema, for editors
   proxy reload                       have the daemon read its configuration again
   proxy status [--json]              what runs: listeners, sites, certificates, workers
   proxy renew [NAME…] [--force] [--dry-run] [--json]
@@ -27,6 +30,7 @@ const OPTIONS = {
   socket: { type: 'string' },
   json: { type: 'boolean', default: false },
   force: { type: 'boolean', default: false },
+  effective: { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
   version: { type: 'boolean', short: 'v', default: false },
@@ -35,7 +39,8 @@ const OPTIONS = {
 /** Which options, beside `--config`, a verb takes. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
   run: [],
-  validate: [],
+  validate: ['effective'],
+  schema: [],
   reload: ['socket'],
   status: ['socket', 'json'],
   renew: ['socket', 'json', 'force', 'dry-run'],
@@ -61,7 +66,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const takes = TAKES[verb];
   if (takes === undefined) return misused(`there is no verb "${verb}"`);
   if (names.length > 0 && verb !== 'renew') return misused(`"${verb}" takes no argument "${names[0]}"`);
-  for (const option of ['socket', 'json', 'force', 'dry-run'] as const) {
+  for (const option of ['socket', 'json', 'effective', 'force', 'dry-run'] as const) {
     const given = values[option] !== undefined && values[option] !== false;
     if (given && !takes.includes(option)) return misused(`"${verb}" takes no --${option}`);
   }
@@ -69,7 +74,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     case 'run':
       return run(values.config);
     case 'validate':
-      return validate(values.config);
+      return validate(values.config, values.effective);
+    case 'schema':
+      return schema();
     case 'reload':
       return reload(values.socket, values.config);
     case 'status':

@@ -2,9 +2,15 @@
 import { complain } from './terminal.ts';
 import type { Config } from '../config/config.ts';
 import { findConfigFile, formatProblem, loadConfig } from '../config/load.ts';
+import type { Loaded } from '../config/load.ts';
 
 /** The configuration, its warnings told; null (with every problem told) when there is none to work with. */
 export function readConfiguration(option: string | undefined): Config | null {
+  return readSource(option)?.config ?? null;
+}
+
+/** The same, with the document it was read from. */
+export function readSource(option: string | undefined): Extract<Loaded, { ok: true }> | null {
   const found = findConfigFile({ option, env: process.env, cwd: process.cwd() });
   if (!found.ok) {
     complain(formatProblem(found.problem));
@@ -16,7 +22,7 @@ export function readConfiguration(option: string | undefined): Config | null {
     return null;
   }
   for (const warning of loaded.warnings) complain(`warning: ${formatProblem(warning)}`);
-  return loaded.config;
+  return loaded;
 }
 
 /**

@@ -221,13 +221,17 @@ export function checkSites(
   problems: Problem[],
 ): void {
   const sites = [...sitesByIndex.values()];
-  const taken = new Set<string>();
+  const taken = new Map<string, Path>();
   for (const [index, { hosts }] of sitesByIndex) {
     hosts.forEach((host, i) => {
       const at: Path = ['sites', index, 'hosts', i];
-      const twice = `belongs to another site or is named twice${document.asWritten(at)}`;
-      if (taken.has(host)) problems.push(document.problem(at, twice));
-      taken.add(host);
+      const first = taken.get(host);
+      if (first === undefined) {
+        taken.set(host, at);
+        return;
+      }
+      const { file, line, column } = document.problem(first, '');
+      problems.push(document.problem(at, `is named in ${file}:${line}:${column} too${document.asWritten(at)}`));
     });
   }
   if (entrypoints.length === 0) return;

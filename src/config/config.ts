@@ -4,6 +4,8 @@ import type { LogLevel } from '../log.ts';
 export interface Config {
   /** Absolute path of the file. */
   readonly file: string;
+  /** Absolute paths of all files read: it, and those it includes. */
+  readonly files: readonly string[];
   /** Identity of the proxies after binding; null: `nobody` when started as root, else our own. */
   readonly user: string | null;
   readonly group: string | null;

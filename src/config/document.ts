@@ -15,12 +15,16 @@ export interface Problem {
 export type Path = readonly (string | number)[];
 
 export interface SourceDocument {
+  /** Absolute path. */
+  readonly file: string;
   readonly value: unknown;
   /** Syntax errors, unknown variables, too many aliases. */
   readonly problems: readonly Problem[];
   problem(path: Path, message: string, at?: 'key' | 'value'): Problem;
   /** `; it is "…"` for a scalar, as it is written: what a variable holds may be a secret. */
   asWritten(path: Path): string;
+  /** Whether a `${NAME}` is part of the value: it may be a secret. */
+  isFromVariable(path: Path): boolean;
 }
 
 interface Place {
@@ -49,6 +53,7 @@ export function readDocument(
   const counter = new LineCounter();
   const document: Document = parseDocument(text, { lineCounter: counter, prettyErrors: false, uniqueKeys: true });
   const places = new Map<string, Place>();
+  const fromVariables = new Set<string>();
   const problems: Problem[] = [];
   let aliases = 0;
 
@@ -90,6 +95,7 @@ export function readDocument(
     const written = node.source ?? String(node.value);
     places.set(id(path), { key, value, written });
     if (typeof node.value !== 'string' || !node.value.includes('$')) return node.value;
+    if (node.value.replaceAll('$${', '').includes('${')) fromVariables.add(id(path));
     return substitute(node.value, node.type === 'PLAIN', (name) => {
       problems.push(at(value, path, `the environment has no variable ${name}`));
     });
@@ -116,6 +122,7 @@ export function readDocument(
   const value = read(document.contents, [], null) ?? {};
 
   return {
+    file,
     value,
     problems,
     problem: (path, message, where = 'value') => {
@@ -132,6 +139,7 @@ export function readDocument(
       const written = places.get(id(path))?.written ?? '';
       return written === '' ? '' : `; it is ${JSON.stringify(written)}`;
     },
+    isFromVariable: (path) => fromVariables.has(id(path)),
   };
 }
 

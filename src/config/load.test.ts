@@ -24,7 +24,7 @@ function load(text: string): ReturnType<typeof loadConfig> {
 function problems(text: string): string[] {
   const loaded = load(text);
   if (loaded.ok) return [];
-  return loaded.problems.map((problem) => formatProblem(problem).replace(/^.*proxy\.yaml:/, ''));
+  return loaded.problems.map((problem) => formatProblem(problem).replace(/^.*?proxy\.yaml:/, ''));
 }
 
 function config(text: string): Config {
@@ -75,7 +75,7 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   [
     'two hosts alike',
     'sites:\n  - { hosts: [a.localhost], service: web }\n  - { hosts: [A.localhost], service: web }\nservices: { web: { command: a } }\n',
-    ['3:15 sites[1].hosts[0]: belongs to another site or is named twice; it is "A.localhost"'],
+    [`3:15 sites[1].hosts[0]: is named in ${path.join(folder, 'proxy.yaml')}:2:15 too; it is "A.localhost"`],
   ],
   [
     'no agreement to the terms',

@@ -7,7 +7,11 @@ import { buildEntrypoints, buildService, buildSite, checkAcme, checkSites, check
 import type { Config, SiteConfig } from './config.ts';
 import { readDocument } from './document.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
+import { MAX_FILE, readIncluded } from './include.ts';
 import { problemsOf, unknownKey } from './issues.ts';
+import { SERVICE_NAME } from './json_schema.ts';
+import { mergeDocuments } from './merge.ts';
+import type { MergedDocument } from './merge.ts';
 import { sections, serviceSchema, siteSchema, TOP_LEVEL_KEYS } from './schema.ts';
 import type { Sections, ServiceInput, SiteInput } from './schema.ts';
 import { escapeControls } from '../log.ts';
@@ -17,11 +21,15 @@ export type { Problem } from './document.ts';
 type Env = Readonly<Record<string, string | undefined>>;
 
 export type Loaded =
-  | { readonly ok: true; readonly config: Config; readonly warnings: readonly Problem[] }
+  | {
+      readonly ok: true;
+      readonly config: Config;
+      /** As it was written, for those who show it. */
+      readonly document: MergedDocument;
+      readonly warnings: readonly Problem[];
+    }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-const MAX_FILE = 1024 * 1024;
-const SERVICE_NAME = /^[a-z][a-z0-9_-]{0,40}$/;
 const DEFAULT_FILES = ['proxy.yaml', 'config/proxy.yaml', '/etc/proxy/proxy.yaml'];
 
 /** `file:line:column path: what is wrong`. */
@@ -51,7 +59,7 @@ export function findConfigFile({
   return { ok: false, problem: whole(path.resolve(cwd, 'proxy.yaml'), message) };
 }
 
-/** Reads and checks a file. Synchronous: it is small, and nothing else can be decided meanwhile. */
+/** Reads and checks a file and those it includes. Synchronous: nothing else can be decided meanwhile. */
 export function loadConfig({ file, env }: { readonly file: string; readonly env: Env }): Loaded {
   let text: string;
   try {
@@ -62,26 +70,41 @@ export function loadConfig({ file, env }: { readonly file: string; readonly env:
     const reason = code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`;
     return { ok: false, problems: [whole(file, `the file ${reason}`)] };
   }
-  const document = readDocument(file, text, env);
-  // What a broken document says beyond its syntax error would only mislead.
-  if (document.problems.some(({ path: where }) => where === '')) return { ok: false, problems: document.problems };
-  const problems: Problem[] = [...document.problems];
+  const main = readDocument(file, text, env);
+  // What a broken document says beyond its syntax error would only mislead, and so does the lack of what it defines.
+  if (isBroken(main)) return { ok: false, problems: main.problems };
+  const included = readIncluded(main, env);
+  const documents = [main, ...included.documents];
+  const files = documents.map((document) => document.file);
+  const problems = [...documents.flatMap((document) => document.problems), ...included.problems];
+  if (included.problems.length > 0 || documents.some(isBroken))
+    return { ok: false, problems: inOrder(problems, files) };
+  const merged = mergeDocuments(main, included.documents);
+  problems.push(...merged.problems);
   const warnings: Problem[] = [];
-  const config = build(document, file, env, problems, warnings);
-  if (config === null || problems.length > 0) {
-    return { ok: false, problems: problems.toSorted((a, b) => a.line - b.line || a.column - b.column) };
-  }
-  return { ok: true, config: deepFreeze(config), warnings };
+  const config = build(merged, files, env, problems, warnings);
+  if (config === null || problems.length > 0) return { ok: false, problems: inOrder(problems, files) };
+  return { ok: true, config: deepFreeze(config), document: merged, warnings };
+}
+
+function isBroken({ problems }: SourceDocument): boolean {
+  return problems.some(({ path: where }) => where === '');
+}
+
+function inOrder(problems: readonly Problem[], files: readonly string[]): Problem[] {
+  const order = new Map(files.map((file, index) => [file, index]));
+  const index = ({ file }: Problem): number => order.get(file) ?? 0;
+  return problems.toSorted((a, b) => index(a) - index(b) || a.line - b.line || a.column - b.column);
 }
 
 function build(
-  document: SourceDocument,
-  file: string,
+  document: MergedDocument,
+  files: readonly string[],
   env: Env,
   problems: Problem[],
   warnings: Problem[],
 ): Config | null {
-  const { value } = document;
+  const { file, value } = document;
   if (!isMapping(value)) {
     problems.push(document.problem([], 'must be a mapping of keys'));
     return null;
@@ -99,9 +122,11 @@ function build(
   const trustedProxies = parsed.trusted_proxies ?? [];
   checkTrustedProxies(document, trustedProxies, entrypoints, problems);
 
+  const serviceNames = [...services.keys()];
   const sitesByIndex = new Map<number, SiteConfig>();
   for (const [index, site] of sites) {
-    const built = buildSite(document, index, site, { base, services: [...services.keys()] }, problems);
+    const context = { base: document.folderOf(['sites', index]), services: serviceNames };
+    const built = buildSite(document, index, site, context, problems);
     if (built !== null) sitesByIndex.set(index, built);
   }
   checkSites(document, sitesByIndex, entrypoints, problems);
@@ -109,16 +134,27 @@ function build(
   const acme = checkAcme(document, parsed.acme, siteConfigs, base, problems);
   const cpus = Math.max(2, os.availableParallelism());
   const serviceConfigs = [...services].flatMap(([name, service]) =>
-    service === null ? [] : (buildService(document, name, service, { base, runtimeDirectory, cpus }, problems) ?? []),
+    service === null
+      ? []
+      : (buildService(
+          document,
+          name,
+          service,
+          { base: document.folderOf(['services', name]), runtimeDirectory, cpus },
+          problems,
+        ) ?? []),
+  );
+  const used = new Set(
+    siteConfigs.flatMap(({ routes }) => routes.flatMap((route) => ('service' in route ? route.service : []))),
   );
   for (const { name } of serviceConfigs) {
-    const used = siteConfigs.some(({ routes }) => routes.some((route) => 'service' in route && route.service === name));
-    if (!used) warnings.push(document.problem(['services', name], 'no site uses this service', 'key'));
+    if (!used.has(name)) warnings.push(document.problem(['services', name], 'no site uses this service', 'key'));
   }
   if (problems.length > 0) return null;
   const { shutdown, admin, logging, storage } = parsed;
   return {
     file,
+    files,
     user: parsed.user ?? null,
     group: parsed.group ?? null,
     runtimeDirectory,

@@ -5,16 +5,21 @@ import { parseDuration, parseSize } from './units.ts';
 
 const count = (min: number, max = 1_000_000): z.ZodNumber => z.int().min(min).max(max);
 
+/** As the JSON Schema says it; what is right is decided by `units.ts`. */
+const durationText = z.string().meta({
+  pattern: String.raw`^(0|(\d+(\.\d+)?(ms|s|m|h|d))+)$|\$\{`,
+  description: 'a duration: 250ms, 10s, 5m, 24h',
+});
+const sizeText = z.string().meta({
+  pattern: String.raw`^\d+(\.\d+)?\s?([KMG]i?B|B)?$|\$\{`,
+  description: 'a size: 64KiB, 10MiB, or bytes',
+});
+const durationValue = z.union([durationText, z.number().meta({ const: 0 })]);
 const duration = (byDefault: string) =>
-  z
-    .union([z.string(), z.number()])
-    .transform((value, context) => readDuration(value, context))
-    .prefault(byDefault);
-const size = (byDefault: string | number) => z.union([z.string(), z.number()]).transform(readSize).prefault(byDefault);
+  durationValue.transform((value, context) => readDuration(value, context)).prefault(byDefault);
+const size = (byDefault: string | number) => z.union([sizeText, z.number()]).transform(readSize).prefault(byDefault);
 /** Said to others, never waited for: it may be longer than a timer can hold. */
-const longDuration = z
-  .union([z.string(), z.number()])
-  .transform((value, context) => readDuration(value, context, Infinity));
+const longDuration = durationValue.transform((value, context) => readDuration(value, context, Infinity));
 const text = z.string().min(1);
 
 function readDuration(value: string | number, context: z.core.$RefinementCtx<string | number>, maxMs?: number): number {
@@ -189,6 +194,7 @@ export const sections = {
       access: z.boolean().default(true),
     })
     .prefault({}),
+  include: z.union([text, z.array(text)]).optional(),
 } as const;
 
 export type SiteInput = z.output<typeof siteSchema>;
@@ -200,7 +206,7 @@ export const TOP_LEVEL_KEYS: readonly string[] = [...Object.keys(sections), 'sit
 /** Keys that are known but not built yet: said as such, or people would look for their mistake. */
 export const NOT_YET: ReadonlySet<string> = new Set(
   (
-    'include eab profile challenges resolvers key_type allow_ephemeral ' +
+    'eab profile challenges resolvers key_type allow_ephemeral ' +
     'env_file release prestart concurrency memory max_requests max_age liveness streams delay metrics'
   ).split(' '),
 );

@@ -11,6 +11,7 @@ function service(name: string, workers = 2): ServiceConfig {
 function config(changes: Partial<Config> = {}): Config {
   return {
     file: '/proxy.yaml',
+    files: ['/proxy.yaml'],
     user: null,
     group: null,
     runtimeDirectory: '/run/proxy',
