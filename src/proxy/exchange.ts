@@ -63,7 +63,7 @@ export class Exchange implements ChannelListener, Held {
   #keptBytes = 0;
   #replayable = true;
   /** Why the last target did not do, while another is waited for. */
-  #lastFailure: { readonly failure: Failure; readonly error: Error | undefined } | null = null;
+  #lastFailure: { readonly failure: Failure; readonly error: Error | undefined; readonly sent: boolean } | null = null;
 
   constructor(client: ExchangeClient, context: ExchangeContext) {
     this.#client = client;
@@ -190,7 +190,7 @@ export class Exchange implements ChannelListener, Held {
         retries: service.entry.retries,
       });
     if (!retry) return this.#fail(failure, error);
-    this.#lastFailure = { failure, error };
+    this.#lastFailure = { failure, error, sent };
     this.#tryNext();
   }
 
@@ -209,8 +209,9 @@ export class Exchange implements ChannelListener, Held {
     if (service === null) return;
     const target = service.pick(this.#tried, this.#affinity);
     if (target === null) {
-      if (service.hold(this)) return;
       const last = this.#lastFailure;
+      // One that took the request and gave no answer may do so again: its client hears of it now.
+      if (last?.sent !== true && service.hold(this)) return;
       return this.#fail(last?.failure ?? 'no_worker', last?.error);
     }
     service.unhold(this);
