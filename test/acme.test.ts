@@ -199,9 +199,13 @@ test('until a name has its certificate, port 80 says why instead of redirecting'
   await using pebble = await startPebble({ httpPort: ports.http, domainBlocklist: [HOST] });
   await using daemon = await startDaemon({ config: config(pebble), ports });
   await eventually(() => daemon.events('certificate_failed').length === 1);
-  const { stdout } = await run('curl', ['-sSi', '-H', `Host: ${HOST}`, `http://127.0.0.1:${ports.http}/`]);
-  assert.match(stdout, /^HTTP\/1\.1 503 /);
-  assert.match(stdout, /there is no certificate yet: .+next attempt at 20/);
+  // The proxies hear of it a moment after the log.
+  const said = await eventually(async () => {
+    const { stdout } = await run('curl', ['-sSi', '-H', `Host: ${HOST}`, `http://127.0.0.1:${ports.http}/`]);
+    return stdout.includes('there is no certificate yet') && stdout;
+  });
+  assert.match(said, /^HTTP\/1\.1 503 /);
+  assert.match(said, /there is no certificate yet: .+next attempt at 20/);
   const failed = daemon.events('certificate_failed')[0];
   assert.equal(failed?.['code'], 5);
   const next = (await daemon.status()).certificates[0];
