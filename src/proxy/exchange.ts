@@ -16,11 +16,11 @@ import type { Held, Service, Target } from './upstream/service.ts';
 export interface ExchangeClient {
   /** The final response's head. */
   onResponseHead(head: ResponseHead): void;
-  /** Returns false when the client cannot take more for now; `exchange.resumeResponse()` goes on. */
-  onResponseData(chunk: Buffer): boolean;
+  /** `chunk` is lent until `onResponseBatch` or `onResponseEnd`, which follow before it is overwritten. */
+  onResponseData(chunk: Buffer): void;
   /** `trailers` are field lines, each with its CRLF. */
   onResponseEnd(trailers: string): void;
-  /** A good moment to write out what was handed over. */
+  /** What was handed over is to be written out now. */
   onResponseBatch(): void;
   /** The worker is connected, or can take more of the request's body. */
   onRequestWritable(): void;
@@ -105,7 +105,7 @@ export class Exchange implements ChannelListener, Held {
   writeBody(chunk: Buffer): boolean {
     const channel = this.#started ? this.#channel : null;
     if (channel === null || (this.#replayable && this.#keptBytes + chunk.length <= MAX_KEPT_BODY)) {
-      this.#kept.push(chunk);
+      this.#kept.push(Buffer.from(chunk));
       this.#keptBytes += chunk.length;
     } else {
       this.#forgetBody();
@@ -150,7 +150,7 @@ export class Exchange implements ChannelListener, Held {
   }
 
   onData(chunk: Buffer): void {
-    if (!this.#client.onResponseData(chunk)) this.#channel?.pause();
+    this.#client.onResponseData(chunk);
   }
 
   onEnd(trailers: string): void {
@@ -242,9 +242,10 @@ export class Exchange implements ChannelListener, Held {
     if (channel === null || request === null) return;
     this.#started = true;
     this.#sentAttempts++;
-    if (request.websocket && this.#service !== null && channel instanceof UpstreamConnection) {
+    const service = this.#service;
+    if (request.websocket && service !== null && channel instanceof UpstreamConnection) {
       this.#channel = null;
-      return this.#client.onConnection(channel.release(), this.#service);
+      return channel.release((socket) => this.#client.onConnection(socket, service));
     }
     channel.start(request, this.#kept, this.#requestEnded);
     if (!this.#requestEnded) this.#client.onRequestWritable();

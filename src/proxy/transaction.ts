@@ -23,11 +23,11 @@ import type { Service } from './upstream/service.ts';
 export interface ClientStream {
   /** The worker's head; `fields` are its lines after the policies, without framing. */
   sendHead(head: ResponseHead, fields: string): void;
-  /** Returns false when the client cannot take more for now; `resumeResponse()` goes on. */
-  sendData(chunk: Buffer): boolean;
+  /** `chunk` is lent until `flush` or `sendEnd`, which follow before it is overwritten. */
+  sendData(chunk: Buffer): void;
   /** `trailers` are field lines; those of a worker on HTTP/1.1 were dropped, and so are these towards a client on it. */
   sendEnd(trailers: string): void;
-  /** A good moment to write out what was handed over. */
+  /** Writes out what was handed over. When the client cannot take more for now it calls `pauseResponse()`. */
   flush(): void;
   /** A whole answer of our own; `fields` are lines each with its CRLF. */
   sendAnswer(status: number, fields: string, body: string): void;
@@ -180,9 +180,9 @@ export class Transaction implements ExchangeClient {
     this.#stream.sendHead(head, fields + this.exchange.affinityFields(this.#client.scheme === 'https'));
   }
 
-  onResponseData(chunk: Buffer): boolean {
+  onResponseData(chunk: Buffer): void {
     this.#bytesOut += chunk.length;
-    return this.#stream.sendData(chunk);
+    this.#stream.sendData(chunk);
   }
 
   onResponseEnd(trailers: string): void {

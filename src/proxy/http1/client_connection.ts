@@ -19,8 +19,8 @@ import { Outbox } from './outbox.ts';
 import { parseRequestHead, RequestHead } from './request_head.ts';
 import type { ResponseHead } from './response_head.ts';
 import { Tunnel } from './tunnel.ts';
-import { listen, unlisten } from '../socket_listeners.ts';
-import type { SocketListeners } from '../socket_listeners.ts';
+import { Wire } from '../wire.ts';
+import type { WireListener } from '../wire.ts';
 
 /** How long, and how much, is still read after an answer that ends the connection, so that the client gets to read it. */
 const LINGER_MS = 2_000;
@@ -33,8 +33,8 @@ const LINGER_BYTES = 1024 * 1024;
  */
 type State = 'idle' | 'head' | 'body' | 'waiting' | 'lingering' | 'tunnel' | 'closed';
 
-export class ClientConnection implements ClientStream, BodySink, Swept {
-  readonly #socket: net.Socket;
+export class ClientConnection implements ClientStream, BodySink, Swept, WireListener {
+  readonly #wire: Wire;
   readonly #front: Front;
   readonly #entry: Entry;
   readonly #client: ClientInfo;
@@ -42,7 +42,6 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   readonly #out: Outbox;
   readonly #head = new RequestHead();
   readonly #onClose: () => void;
-  readonly #listeners: SocketListeners;
   #tunnel: Tunnel | null = null;
   #state: State = 'idle';
   #pending: Buffer | null = null;
@@ -58,25 +57,15 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   #lingered = 0;
 
   constructor(socket: net.Socket, front: Front, entry: Entry, client: ClientInfo, onClose: () => void) {
-    this.#socket = socket;
     this.#front = front;
     this.#entry = entry;
     this.#client = client;
     this.#onClose = onClose;
     this.#transaction = new Transaction(this, front, client, this.#head);
-    this.#out = new Outbox(socket);
     // A connection that says nothing gets no more time than a head may take.
     this.#deadline = front.clock.now() + entry.limits.headersMs;
-    const onGone = (): void => this.#onGone();
-    this.#listeners = {
-      connect: () => {},
-      data: (chunk) => this.#onData(chunk),
-      drain: () => this.#onDrain(),
-      end: onGone,
-      error: onGone,
-      close: onGone,
-    };
-    listen(socket, this.#listeners);
+    this.#wire = new Wire(socket, this);
+    this.#out = new Outbox(this.#wire);
     front.clock.add(this);
   }
 
@@ -91,19 +80,23 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#front.clock.delete(this);
-    this.#socket.destroy();
+    this.#wire.destroy();
     this.#onClose();
   }
 
   sweep(now: number): void {
     const { writeIdleMs, minRate } = this.#entry.limits;
-    const waiting = this.#socket.writableLength;
-    const written = this.#socket.bytesWritten - waiting;
-    if (this.#stall.check(waiting, now, writeIdleMs) || this.#readRate.isTooSlow(written, waiting > 0, now, minRate)) {
+    const { unsent, sent } = this.#wire;
+    if (this.#stall.check(unsent, now, writeIdleMs) || this.#readRate.isTooSlow(sent, unsent > 0, now, minRate)) {
       this.#abandon('client_aborted');
     } else if (
       // Without a deadline the worker is what is waited for.
-      this.#writeRate.isTooSlow(this.#socket.bytesRead, this.#state === 'body' && this.#deadline !== 0, now, minRate)
+      this.#writeRate.isTooSlow(
+        this.#wire.socket.bytesRead,
+        this.#state === 'body' && this.#deadline !== 0,
+        now,
+        minRate,
+      )
     ) {
       this.#transaction.fail('body_timeout', 'the request body came too slowly');
     } else if (this.#deadline !== 0 && now >= this.#deadline) {
@@ -115,7 +108,9 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
 
   // The request.
 
-  #onData(chunk: Buffer): void {
+  onConnect(): void {}
+
+  onBytes(chunk: Buffer): void {
     if (this.#state === 'body') {
       const at = this.#readBody(chunk, 0);
       if (at < 0 || at >= chunk.length) return;
@@ -133,8 +128,8 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
 
   /** A pipelined request waits for its turn, and so does the client that sends more of them. */
   #keepForLater(chunk: Buffer): void {
-    this.#pending = this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]);
-    if (this.#pending.length >= this.#entry.limits.maxHeaderSize) this.#socket.pause();
+    this.#pending = this.#pending === null ? Buffer.from(chunk) : Buffer.concat([this.#pending, chunk]);
+    if (this.#pending.length >= this.#entry.limits.maxHeaderSize) this.#wire.pause();
   }
 
   #readHeads(chunk: Buffer): void {
@@ -154,7 +149,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
         }
         if (end !== -1) return this.#refuseStatus(400, 'a line of the head does not end in CRLF');
         if (data.length - start > maxHeaderSize) return this.#refuse('head_too_large', 'the request head is too large');
-        this.#pending = start === 0 ? data : data.subarray(start);
+        this.#pending = Buffer.from(data.subarray(start));
         return;
       }
       if (end - start > maxHeaderSize) return this.#refuse('head_too_large', 'the request head is too large');
@@ -215,20 +210,20 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   }
 
   pauseRequest(): void {
-    this.#socket.pause();
+    this.#wire.pause();
     this.#deadline = 0;
   }
 
   resumeRequest(): void {
     if (this.#state !== 'body') return;
     this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
-    this.#socket.resume();
+    this.#wire.resume();
   }
 
   // The response.
 
   sendContinue(): void {
-    this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+    this.#wire.writeLatin1('HTTP/1.1 100 Continue\r\n\r\n');
   }
 
   sendHead(head: ResponseHead, fields: string): void {
@@ -244,10 +239,9 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
     this.#out.push(out + '\r\n');
   }
 
-  sendData(chunk: Buffer): boolean {
+  sendData(chunk: Buffer): void {
     if (this.#framing === 'chunked') this.#out.pushChunk(chunk);
     else this.#out.pushBytes(chunk);
-    return this.#out.hasRoom;
   }
 
   sendEnd(): void {
@@ -257,6 +251,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
 
   flush(): void {
     this.#out.flush();
+    if (!this.#wire.hasRoom) this.#transaction.pauseResponse();
   }
 
   sendAnswer(status: number, fields: string, body: string): void {
@@ -264,7 +259,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
     const head =
       `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n${fields}` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n${this.#connectionLine()}\r\n`;
-    this.#socket.write(this.#head.method === 'HEAD' ? head : head + body, 'utf8');
+    this.#wire.write(Buffer.from(this.#head.method === 'HEAD' ? head : head + body));
   }
 
   cut(): void {
@@ -274,22 +269,23 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
   readonly tunnel = (upstream: net.Socket, head: string, responseMs: number): void => {
     this.#state = 'tunnel';
     this.#front.clock.delete(this);
-    this.#socket.pause();
-    unlisten(this.#socket, this.#listeners);
-    this.#tunnel = new Tunnel({
-      client: this.#socket,
-      upstream,
-      head,
-      rest: this.#pending,
-      clock: this.#front.clock,
-      responseMs,
-      idleMs: this.#entry.limits.tunnelIdleMs,
-      onEnd: (outcome) => {
-        this.#transaction.onTunnelEnd(outcome);
-        this.#onClose();
-      },
+    this.#wire.pause();
+    this.#wire.release((client) => {
+      this.#tunnel = new Tunnel({
+        client,
+        upstream,
+        head,
+        rest: this.#pending,
+        clock: this.#front.clock,
+        responseMs,
+        idleMs: this.#entry.limits.tunnelIdleMs,
+        onEnd: (outcome) => {
+          this.#transaction.onTunnelEnd(outcome);
+          this.#onClose();
+        },
+      });
+      this.#pending = null;
     });
-    this.#pending = null;
   };
 
   #connectionLine(): string {
@@ -310,7 +306,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
     if (!this.#keepAlive || this.#front.draining) return this.#linger();
     this.#state = 'idle';
     this.#deadline = this.#front.clock.now() + this.#entry.limits.idleMs;
-    this.#socket.resume();
+    this.#wire.resume();
     // The next pipelined request, later: this may be running inside the reading of the one before.
     if (this.#pending !== null) queueMicrotask(() => this.#continuePipeline());
   }
@@ -327,21 +323,26 @@ export class ClientConnection implements ClientStream, BodySink, Swept {
     this.#pending = null;
     this.#state = 'lingering';
     this.#deadline = this.#front.clock.now() + LINGER_MS;
-    this.#socket.end();
-    this.#socket.resume();
+    this.#wire.end();
+    this.#wire.resume();
   }
 
   // The connection.
 
-  #onDrain(): void {
+  onDrain(): void {
     this.#stall.reset();
     this.#transaction.resumeResponse();
   }
 
-  #onGone(): void {
+  /** A client that says no more is not waited for, as nginx does it. */
+  onEnd(): void {
+    this.onGone();
+  }
+
+  onGone(): void {
     if (this.#state === 'closed') return;
     if (this.#transaction.active) this.#abandon('client_aborted');
-    else if (this.#state !== 'lingering' || this.#socket.destroyed) this.destroy();
+    else if (this.#state !== 'lingering' || this.#wire.socket.destroyed) this.destroy();
   }
 
   #abandon(failure: Failure): void {

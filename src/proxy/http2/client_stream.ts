@@ -98,10 +98,9 @@ export class Http2ClientStream implements ClientStream {
     this.#respond(out, empty, head.mayHaveTrailers && !empty);
   }
 
-  sendData(chunk: Buffer): boolean {
-    const held = this.#held;
-    this.#held = chunk;
-    return held === null || this.#stream.write(held);
+  sendData(chunk: Buffer): void {
+    this.flush();
+    this.#held = Buffer.from(chunk);
   }
 
   flush(): void {

@@ -10,7 +10,7 @@ export interface Channel {
   readonly reused: boolean;
   /** Writes a request's head and what there is of its body; `ended`: that is all of it. */
   start(request: UpstreamRequest, body: readonly Buffer[], ended: boolean): void;
-  /** Returns false when no more should be written before `onDrain`. */
+  /** `chunk` is lent for the call. Returns false when no more should be written before `onDrain`. */
   writeBody(chunk: Buffer): boolean;
   endBody(): void;
   /** The client takes no more of the answer for now. */
@@ -25,10 +25,11 @@ export interface ChannelListener {
   readonly method: string;
   onConnected(): void;
   onHead(head: ResponseHead): void;
+  /** `chunk` is lent until `onBatchEnd` or `onEnd`, which follow before it is overwritten. */
   onData(chunk: Buffer): void;
   /** The response is complete; `trailers` are field lines, each with its CRLF. */
   onEnd(trailers: string): void;
-  /** All that was read at once has been handed over: a good moment to write it out. */
+  /** All that was read at once has been handed over, to be written out now. */
   onBatchEnd(): void;
   /** More may be written. */
   onDrain(): void;

@@ -6,11 +6,12 @@ import net from 'node:net';
 import { BODY_INVALID, BodyReader } from '../http1/body_reader.ts';
 import type { BodySink } from '../http1/body_reader.ts';
 import { findHeadEnd } from '../http1/head_end.ts';
+import { Outbox } from '../http1/outbox.ts';
 import { parseResponseHead, ResponseHead } from '../http1/response_head.ts';
 import type { Clock, Swept } from '../clock.ts';
 import type { Failure } from '../failure.ts';
-import { listen, unlisten } from '../socket_listeners.ts';
-import type { SocketListeners } from '../socket_listeners.ts';
+import { Wire } from '../wire.ts';
+import type { WireListener } from '../wire.ts';
 import type { Address } from '../../snapshot.ts';
 import type { Channel, ChannelListener, ChannelTimeouts } from './channel.ts';
 import type { UpstreamRequest } from './request.ts';
@@ -30,9 +31,10 @@ export interface Origin {
 
 type State = 'connecting' | 'idle' | 'head' | 'body' | 'closed';
 
-export class UpstreamConnection implements Channel, BodySink, Swept {
+export class UpstreamConnection implements Channel, BodySink, Swept, WireListener {
   readonly #origin: Origin;
-  readonly socket: net.Socket;
+  readonly #wire: Wire;
+  readonly #out: Outbox;
   sent = false;
   reused = false;
   idleSince = 0;
@@ -50,7 +52,6 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
   readonly #timeouts: ChannelTimeouts;
   /** What the present answer's body may pause; 0: for ever. */
   #idleMs = 0;
-  readonly #listeners: SocketListeners;
 
   constructor(origin: Origin, listener: ChannelListener, clock: Clock, timeouts: ChannelTimeouts) {
     this.#origin = origin;
@@ -59,19 +60,12 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
     this.#timeouts = timeouts;
     this.#deadline = clock.now() + timeouts.connectTimeoutMs;
     const { address } = origin;
-    this.socket =
+    const socket =
       'path' in address
         ? net.connect({ path: address.path })
         : net.connect({ host: address.host, port: address.port, noDelay: true, autoSelectFamily: false });
-    this.#listeners = {
-      connect: () => this.#onConnect(),
-      data: (chunk) => this.#onData(chunk),
-      drain: () => this.#listener?.onDrain(),
-      end: () => this.#onEnd(),
-      error: (error) => this.#fail(this.#lossOf(), error),
-      close: () => this.#fail(this.#lossOf()),
-    };
-    listen(this.socket, this.#listeners);
+    this.#wire = new Wire(socket, this);
+    this.#out = new Outbox(this.#wire);
     clock.add(this);
   }
 
@@ -85,54 +79,50 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
   start(request: UpstreamRequest, body: readonly Buffer[], ended: boolean): void {
     this.#framing = request.framing;
     this.sent = true;
-    if (body.length === 0) {
-      this.socket.write(request.serialize(), 'latin1');
-    } else {
-      this.socket.cork();
-      this.socket.write(request.serialize(), 'latin1');
-      for (const chunk of body) this.writeBody(chunk);
-      this.socket.uncork();
-    }
+    const out = this.#out;
+    out.push(request.serialize());
+    for (const chunk of body) this.#pushBody(chunk);
     if (ended) this.endBody();
+    else out.flush();
   }
 
   /** Returns false when no more should be written before `onDrain`. */
   writeBody(chunk: Buffer): boolean {
-    const { socket } = this;
-    if (this.#framing === 'length') return socket.write(chunk);
-    socket.cork();
-    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1');
-    socket.write(chunk);
-    const more = socket.write('\r\n', 'latin1');
-    socket.uncork();
-    return more;
+    this.#pushBody(chunk);
+    this.#out.flush();
+    return this.#wire.hasRoom;
+  }
+
+  #pushBody(chunk: Buffer): void {
+    if (this.#framing === 'chunked') this.#out.pushChunk(chunk);
+    else this.#out.pushBytes(chunk);
   }
 
   /** The whole request has been written: from now on the worker owes an answer, and the connection may be reused after it. */
   endBody(): void {
-    if (this.#framing === 'chunked') this.socket.write(LAST_CHUNK, 'latin1');
+    if (this.#framing === 'chunked') this.#out.push(LAST_CHUNK);
+    this.#out.flush();
     this.#requestComplete = true;
     if (this.#state === 'head') this.#deadline = this.#clock.now() + this.#timeouts.responseTimeoutMs;
   }
 
   /** The client takes no more of the answer for now. */
   pause(): void {
-    this.socket.pause();
+    this.#wire.pause();
     this.#deadline = 0;
   }
 
   resume(): void {
-    this.socket.resume();
+    this.#wire.resume();
     if (this.#state === 'body') this.#waitForBody();
   }
 
   /** Gives the bare connection away: this is no part of it any more. */
-  release(): net.Socket {
+  release(take: (socket: net.Socket) => void): void {
     this.#state = 'closed';
     this.#listener = null;
     this.#clock.delete(this);
-    unlisten(this.socket, this.#listeners);
-    return this.socket;
+    this.#wire.release(take);
   }
 
   destroy(): void {
@@ -140,7 +130,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
     this.#state = 'closed';
     this.#listener = null;
     this.#clock.delete(this);
-    this.socket.destroy();
+    this.#wire.destroy();
   }
 
   sweep(now: number): void {
@@ -149,7 +139,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
     else this.#fail(this.#state === 'body' ? 'upstream_cut' : 'upstream_timeout');
   }
 
-  #onConnect(): void {
+  onConnect(): void {
     if (this.#state !== 'connecting') return;
     this.#expectResponse();
     this.#listener?.onConnected();
@@ -163,7 +153,11 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
     this.#deadline = 0;
   }
 
-  #onData(chunk: Buffer): void {
+  onDrain(): void {
+    this.#listener?.onDrain();
+  }
+
+  onBytes(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length) {
       if (this.#state === 'head') {
@@ -176,7 +170,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
         const end = findHeadEnd(data, at);
         if (end < 0) {
           if (end !== -1 || data.length - at > MAX_RESPONSE_HEAD) return this.#fail('upstream_invalid');
-          this.#pending = at === 0 ? data : data.subarray(at);
+          this.#pending = Buffer.from(data.subarray(at));
           return;
         }
         const problem = parseResponseHead(
@@ -240,7 +234,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
       this.#deadline = 0;
       this.idleSince = this.#clock.now();
       this.reused = true;
-      this.socket.resume();
+      this.#wire.resume();
       this.#origin.idle.push(this);
     } else {
       this.destroy();
@@ -254,7 +248,11 @@ export class UpstreamConnection implements Channel, BodySink, Swept {
     this.destroy();
   }
 
-  #onEnd(): void {
+  onGone(error?: Error): void {
+    this.#fail(this.#lossOf(), error);
+  }
+
+  onEnd(): void {
     // RFC 9112 section 6.3 (8): without a length, the end of the connection is the end of the body.
     if (this.#state === 'body' && this.#head.bodyKind === 'close') {
       const listener = this.#listener;

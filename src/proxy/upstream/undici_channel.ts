@@ -73,7 +73,7 @@ export class UndiciChannel implements Channel, Swept, Dispatcher.DispatchHandler
   }
 
   writeBody(chunk: Buffer): boolean {
-    this.#wantsMore = this.#body?.push(chunk) ?? true;
+    this.#wantsMore = this.#body?.push(Buffer.from(chunk)) ?? true;
     return this.#wantsMore;
   }
 
