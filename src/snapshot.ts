@@ -127,11 +127,13 @@ export interface TicketKeysPart {
 
 export interface LimitsPart {
   readonly entrypoints: readonly EntrypointEntry[];
-  readonly accessLog: boolean;
+  readonly accessLog: AccessLogTarget;
   /** Addresses, networks and `private_ranges`. */
   readonly trustedProxies: readonly string[];
   readonly forwardedHeader: boolean;
 }
+/** stdout: through the control plane. A file is there, and ours to append to. */
+export type AccessLogTarget = 'off' | 'stdout' | { readonly file: string; readonly format: 'text' | 'json' };
 export interface EntrypointEntry {
   readonly name: string;
   readonly tls: boolean;
@@ -167,6 +169,8 @@ export type ToProxy =
   | { readonly type: 'apply'; readonly part: PartName; readonly version: number; readonly value: Parts[PartName] }
   | { readonly type: 'listen'; readonly entrypoint: string; readonly slot: number }
   | { readonly type: 'unlisten'; readonly entrypoint: string; readonly slot: number }
+  /** Log files may have been moved away: go on in new ones. */
+  | { readonly type: 'reopen_logs' }
   | { readonly type: 'drain'; readonly graceMs: number };
 
 /** Proxy → control plane. */
@@ -216,6 +220,8 @@ export function parseToProxy(value: unknown): ToProxy | null {
     case 'listen':
     case 'unlisten':
       return typeof value['entrypoint'] === 'string' && typeof value['slot'] === 'number' ? (value as ToProxy) : null;
+    case 'reopen_logs':
+      return value as ToProxy;
     case 'drain':
       return typeof value['graceMs'] === 'number' ? (value as ToProxy) : null;
     default:

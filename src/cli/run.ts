@@ -52,7 +52,8 @@ export async function run(option: string | undefined): Promise<number> {
     await writer.flush();
     process.exit(1);
   }
-  const { reload, stop, stopped } = plane;
+  const { reload, reopenLogs, stop, stopped } = plane;
+  process.on('SIGUSR1', reopenLogs);
   process.on('SIGHUP', () => {
     // A terminal that was closed says so by the same signal.
     if (terminal && !isatty(1)) onStop('SIGHUP');

@@ -26,7 +26,8 @@ export interface Config {
   readonly logging: {
     readonly level: LogLevel;
     readonly format: 'auto' | 'text' | 'json';
-    readonly access: boolean;
+    /** A file has its path. */
+    readonly access: 'off' | 'stdout' | { readonly file: string };
   };
 }
 

@@ -168,8 +168,17 @@ function build(
     services: serviceConfigs,
     shutdown: { gracePeriodMs: shutdown?.grace_period ?? 25_000 },
     admin: { socket: path.resolve(base, admin?.socket ?? path.join(runtimeDirectory, 'admin.sock')) },
-    logging: { level: logging?.level ?? 'info', format: logging?.format ?? 'auto', access: logging?.access ?? true },
+    logging: {
+      level: logging?.level ?? 'info',
+      format: logging?.format ?? 'auto',
+      access: accessTarget(logging?.access ?? true, base),
+    },
   };
+}
+
+function accessTarget(access: boolean | { readonly file: string }, base: string): Config['logging']['access'] {
+  if (typeof access === 'boolean') return access ? 'stdout' : 'off';
+  return { file: path.resolve(base, access.file) };
 }
 
 /** Every section that is valid; the others' problems are added, and theirs alone. */

@@ -191,7 +191,7 @@ export const sections = {
     .strictObject({
       level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
       format: z.enum(['auto', 'text', 'json']).default('auto'),
-      access: z.boolean().default(true),
+      access: z.union([z.boolean(), z.strictObject({ file: text })]).default(true),
     })
     .prefault({}),
   include: z.union([text, z.array(text)]).optional(),

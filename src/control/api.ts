@@ -22,6 +22,8 @@ export interface ControlPlane {
   droppedLogLines(): number;
   /** Reads the file again. */
   reload(): Promise<ReloadOutcome>;
+  /** Log files were moved away: new ones take their place. */
+  reopenLogs(): void;
   /** Ends everything within the grace period. */
   stop(reason: string): Promise<void>;
   /** Resolves when everything has ended. */

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
+import { AccessFileError, prepareAccessFile } from './access_file.ts';
 import { startAdminServer } from './admin.ts';
 import type { AdminServer } from './admin.ts';
 import { createApi } from './api.ts';
@@ -50,6 +51,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   let { config } = options;
   const startedAt = Date.now();
   const identity = prepareRuntime(config, log);
+  prepareAccessFile(config.logging, identity);
   const lock = takeRuntime(config.runtimeDirectory, log);
   const guard = createGuard();
   let listeners: readonly Listener[];
@@ -143,6 +145,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       next,
     );
     // What can fail comes first: the old listeners and workers serve until all the new ones are there.
+    prepareAccessFile(next.logging, identity);
     const opened = await rebindListeners(listeners, config.entrypoints, next.entrypoints, config.proxyProcesses);
     const { added, changed, removed } = plan.services;
     const started: RunningService[] = [];
@@ -185,7 +188,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     try {
       return await apply(loaded.config);
     } catch (error) {
-      if (!(error instanceof ListenError)) throw error;
+      if (!(error instanceof ListenError || error instanceof AccessFileError)) throw error;
       return { ok: false, reason: error.message, problems: [] };
     }
   };
@@ -211,6 +214,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       });
       reloading = outcome.catch(() => {});
       return outcome;
+    },
+    reopenLogs: () => {
+      try {
+        prepareAccessFile(config.logging, identity);
+        pool.reopenLogs();
+        log.info('logs_reopened');
+      } catch (error) {
+        log.error('logs_not_reopened', { error });
+      }
     },
     stop: (reason) => {
       stopping ??= (async () => {

@@ -23,7 +23,10 @@ export function sitesPart({ sites, entrypoints }: Config): SitesPart {
 
 export function limitsPart({ entrypoints, proxyProcesses, logging, ...config }: Config): LimitsPart {
   return {
-    accessLog: logging.access,
+    accessLog:
+      typeof logging.access === 'string'
+        ? logging.access
+        : { ...logging.access, format: logging.format === 'text' ? 'text' : 'json' },
     trustedProxies: config.trustedProxies,
     forwardedHeader: config.forwardedHeader,
     entrypoints: entrypoints.map(({ host: _host, port: _port, publicPort: _publicPort, timeouts, ...limits }) => ({

@@ -61,6 +61,8 @@ export interface ProxyPool {
   readonly droppedLines: number;
   /** Adds and removes listeners to match. */
   setListeners(listeners: readonly Listener[]): void;
+  /** Makes all go on in new log files. */
+  reopenLogs(): void;
   status(): readonly ProxyStatus[];
   /** Drains all, at most `graceMs`, then ends them. */
   stop(graceMs: number): Promise<void>;
@@ -343,6 +345,9 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
         }
       }
       listeners = next;
+    },
+    reopenLogs: () => {
+      for (const running of live()) send(running, { type: 'reopen_logs' });
     },
     status: () =>
       slots.map(({ index, process: running, restarts }) => ({

@@ -25,7 +25,7 @@ function config(changes: Partial<Config> = {}): Config {
     services: [service('a'), service('b')],
     shutdown: { gracePeriodMs: 1 },
     admin: { socket: '/run/proxy/admin.sock' },
-    logging: { level: 'info', format: 'auto', access: true },
+    logging: { level: 'info', format: 'auto', access: 'stdout' },
     ...changes,
   };
 }
@@ -50,11 +50,11 @@ test('keeps and names what only a new start can change', () => {
   const next = config({
     runtimeDirectory: '/elsewhere',
     proxyProcesses: 8,
-    logging: { level: 'debug', format: 'auto', access: false },
+    logging: { level: 'debug', format: 'auto', access: 'off' },
   });
   const plan = planReload(config(), config().services, next);
   assert.deepEqual(plan.notReloaded, ['runtime_directory', 'proxy_processes', 'logging.level']);
   assert.equal(plan.config.runtimeDirectory, '/run/proxy');
   assert.equal(plan.config.proxyProcesses, 2);
-  assert.deepEqual(plan.config.logging, { level: 'info', format: 'auto', access: false });
+  assert.deepEqual(plan.config.logging, { level: 'info', format: 'auto', access: 'off' });
 });

@@ -10,6 +10,7 @@ const connection: ClientInfo = {
   scheme: 'http',
   tls: null,
   protocol: 'HTTP/1.1',
+  logFields: '',
   forwarded: '',
   forwardedHost: null,
   trusted: true,

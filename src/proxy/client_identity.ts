@@ -2,6 +2,7 @@
 import net from 'node:net';
 import type { AddressSet } from '../address_set.ts';
 import { plainAddress } from '../address_set.ts';
+import { clientFields } from './access_log.ts';
 import { parseAuthority } from './http1/host.ts';
 import type { RequestHead } from './http1/request_head.ts';
 
@@ -12,6 +13,8 @@ export interface ClientInfo {
   /** The TLS version; null: plain. */
   readonly tls: string | null;
   readonly protocol: 'HTTP/1.1' | 'HTTP/2';
+  /** What a JSON access line says of it. */
+  readonly logFields: string;
   /** The field lines that tell a worker of this client. */
   readonly forwarded: string;
   /** What the host was called in front of a trusted proxy; null: as it is called here. */
@@ -48,6 +51,7 @@ export function identify(connection: ClientInfo, head: RequestHead, isTrusted: A
     ...connection,
     remote,
     scheme,
+    logFields: clientFields(remote, connection.protocol, connection.tls),
     forwarded: forwardedLines(chain, scheme),
     forwardedHost: host !== '' && parseAuthority(host) !== null ? host : null,
   };

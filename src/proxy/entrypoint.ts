@@ -2,6 +2,7 @@
 import net from 'node:net';
 import type tls from 'node:tls';
 import { plainAddress } from '../address_set.ts';
+import { clientFields } from './access_log.ts';
 import { createClientCounter } from './client_counter.ts';
 import { forwardedLines } from './client_identity.ts';
 import type { Entry, Front } from './front.ts';
@@ -167,7 +168,8 @@ function clientInfo(
 ): ClientInfo {
   const scheme = version === null ? 'http' : 'https';
   const forwarded = forwardedLines(remote, scheme);
-  return { remote, scheme, tls: version, protocol, forwarded, forwardedHost: null, trusted, servesHost };
+  const logFields = clientFields(remote, protocol, version);
+  return { remote, scheme, tls: version, protocol, logFields, forwarded, forwardedHost: null, trusted, servesHost };
 }
 
 function servesAny(): boolean {

@@ -9,7 +9,8 @@ import { createClock } from './clock.ts';
 import { createEntrypoint } from './entrypoint.ts';
 import type { Entrypoint } from './entrypoint.ts';
 import type { Front } from './front.ts';
-import { createLogPipe } from './log_pipe.ts';
+import { createLogFile, createLogPipe } from './log_sinks.ts';
+import type { LogFile } from './log_sinks.ts';
 import { createRouter } from './router.ts';
 import type { Router } from './router.ts';
 import { createCertificateIndex } from './tls.ts';
@@ -67,14 +68,36 @@ function dropPrivileges({ identity }: StartMessage): void {
   if (process.getuid?.() !== identity.uid) throw new Error('dropping privileges had no effect');
 }
 
+/** Unique without coordination: random per process, counted within, 20 hexadecimal digits. */
+function createRequestIds(): () => string {
+  const process = randomBytes(6).toString('hex');
+  const endings = Array.from({ length: 4096 }, (_, i) => i.toString(16).padStart(3, '0'));
+  let count = 0;
+  let start = '';
+  return () => {
+    const ending = count % endings.length;
+    if (ending === 0) start = process + (count / endings.length).toString(16).padStart(5, '0');
+    count++;
+    return start + endings[ending];
+  };
+}
+
 interface DataPlane {
   receive(message: Exclude<ToProxy, StartMessage>, handle: unknown): void;
 }
 
 function createDataPlane(start: StartMessage, send: (message: FromProxy) => void): DataPlane {
   const lines = createLogPipe(LOG_FD);
-  const log: Logger = createLogger({ ...start.log, write: (line) => lines.write(line, 1) }, { proxy: start.slot });
-  const accessLog = createAccessLog(start.log.format, lines.write);
+  const log: Logger = createLogger(
+    { ...start.log, write: (line) => lines.write(Buffer.from(line), 1) },
+    { proxy: start.slot },
+  );
+  let accessFile: LogFile | null = null;
+  const accessLog = createAccessLog(
+    () => accessFormat,
+    () => accessFile ?? lines,
+  );
+  let accessFormat = start.log.format;
   const clock = createClock();
   const parts: { -readonly [Name in PartName]: Parts[Name] } = {
     sites: { sites: [] },
@@ -82,7 +105,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     challenges: { http01: {} },
     upstreams: { services: [] },
     ticket_keys: { key: randomBytes(48).toString('base64'), affinityKey: randomBytes(32).toString('base64') },
-    limits: { entrypoints: [], accessLog: false, trustedProxies: [], forwardedHeader: false },
+    limits: { entrypoints: [], accessLog: 'off', trustedProxies: [], forwardedHeader: false },
   };
   const entrypoints = new Map<string, Entrypoint>();
   let certificates = createCertificateIndex(parts.certificates);
@@ -96,9 +119,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
   const leaving = new Map<string, Target>();
   let draining = false;
 
-  // Unique without coordination: random per process, counted within.
-  const requestIdPrefix = randomBytes(6).toString('hex');
-  let requestCount = 0;
+  const nextRequestId = createRequestIds();
 
   const front: Front = {
     get router() {
@@ -117,7 +138,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
       return parts.limits.forwardedHeader;
     },
     get accessLog() {
-      return parts.limits.accessLog ? accessLog : null;
+      return parts.limits.accessLog === 'off' ? null : accessLog;
     },
     get draining() {
       return draining;
@@ -125,7 +146,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     clock,
     requests: 0,
     inFlight: 0,
-    nextRequestId: () => requestIdPrefix + (requestCount++).toString(16).padStart(8, '0'),
+    nextRequestId,
     released: (target) => {
       leaving.delete(target.id);
       send({ type: 'released', target: target.id });
@@ -166,7 +187,18 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     }
   };
 
+  const logTo = (target: Parts['limits']['accessLog']): void => {
+    const path = typeof target === 'string' ? null : target.file;
+    accessFormat = typeof target === 'string' ? start.log.format : target.format;
+    if (accessFile?.path === path || (accessFile === null && path === null)) return;
+    accessLog.flush();
+    accessFile?.close();
+    accessFile =
+      path === null ? null : createLogFile(path, (error) => log.error('access_log_failed', { file: path, error }));
+  };
+
   const applyLimits = (limits: Parts['limits']): void => {
+    logTo(limits.accessLog);
     isTrusted = createAddressSet(limits.trustedProxies);
     for (const entry of limits.entrypoints) {
       const known = entrypoints.get(entry.name);
@@ -220,7 +252,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
       clearInterval(poll);
       for (const entrypoint of entrypoints.values()) entrypoint.destroy();
       accessLog.flush();
-      void lines.flushed().then(() => send({ type: 'drained' }));
+      void Promise.all([accessFile?.flushed(), lines.flushed()]).then(() => send({ type: 'drained' }));
     }, DRAIN_POLL_MS);
   };
 
@@ -231,7 +263,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     }
     const connections = [...entrypoints.values()].reduce((sum, entrypoint) => sum + entrypoint.connections, 0);
     const { requests, inFlight } = front;
-    send({ type: 'stats', connections, requests, inFlight, droppedLines: lines.dropped, targets: busy });
+    const droppedLines = lines.dropped + (accessFile?.dropped ?? 0);
+    send({ type: 'stats', connections, requests, inFlight, droppedLines, targets: busy });
   }, STATS_INTERVAL_MS).unref();
 
   return {
@@ -252,6 +285,9 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
         }
         case 'unlisten':
           return entrypoints.get(message.entrypoint)?.unlisten(message.slot);
+        case 'reopen_logs':
+          accessLog.flush();
+          return accessFile?.reopen();
         case 'drain':
           return drain(message.graceMs);
       }

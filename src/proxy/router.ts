@@ -1,5 +1,6 @@
 /** Which site and route a request is for: made anew from the current parts whenever one of them changes. */
 import type { CertificatesPart, RouteEntry, SiteEntry, SitesPart } from '../snapshot.ts';
+import { routeFields } from './access_log.ts';
 import { createChain } from './policies/chain.ts';
 import type { Chain } from './policies/chain.ts';
 
@@ -8,6 +9,8 @@ export interface SiteRoute extends Chain {
   readonly site: SiteEntry;
   /** null: nobody serves this path here. */
   readonly service: string | null;
+  /** What a JSON access line says of it. */
+  readonly logFields: string;
   /** Whether connections may change their protocol here. */
   readonly upgrade: boolean;
 }
@@ -27,12 +30,16 @@ export function createRouter(sitesPart: SitesPart, pending: CertificatesPart['pe
   let any: SiteRoutes | null = null;
   const reasons = new Map(Object.entries(pending));
   for (const site of sitesPart.sites) {
-    const ready = (route: RouteEntry | null): SiteRoute => ({
-      site,
-      service: route !== null && 'service' in route ? route.service : null,
-      upgrade: route !== null && 'service' in route && route.upgrade,
-      ...createChain({ site, route, pending: reasons }),
-    });
+    const ready = (route: RouteEntry | null): SiteRoute => {
+      const service = route !== null && 'service' in route ? route.service : null;
+      return {
+        site,
+        service,
+        logFields: routeFields(site.name, service),
+        upgrade: route !== null && 'service' in route && route.upgrade,
+        ...createChain({ site, route, pending: reasons }),
+      };
+    };
     const routes: SiteRoutes = {
       routes: site.routes.map((route) => ({ path: route.path, route: ready(route) })),
       otherwise: ready(null),

@@ -3,6 +3,7 @@
  * to a worker, limited, counted and logged. A connection of HTTP/1.1 uses one again and again, a stream of HTTP/2 has its own.
  */
 import type net from 'node:net';
+import type { AccessRecord } from './access_log.ts';
 import { forwardedField, identify } from './client_identity.ts';
 import type { ClientInfo } from './client_identity.ts';
 import { Exchange } from './exchange.ts';
@@ -41,6 +42,25 @@ export interface ClientStream {
   /** Everything is said. */
   onSettled(): void;
 }
+
+/** One for all: it is written at once. */
+const record: AccessRecord = {
+  client: '',
+  route: '',
+  remote: '',
+  method: '',
+  host: '',
+  target: '',
+  status: 0,
+  durationMs: 0,
+  bytesIn: 0,
+  bytesOut: 0,
+  requestId: '',
+  worker: null,
+  attempts: 0,
+  userAgent: null,
+  failure: null,
+};
 
 export class Transaction implements ExchangeClient {
   readonly head: RequestHead;
@@ -306,24 +326,21 @@ export class Transaction implements ExchangeClient {
     const log = front.accessLog;
     if (log === null) return;
     const { head } = this;
-    log.write({
-      remote: this.#client.remote,
-      method: head.method,
-      host: head.authority,
-      target: head.target,
-      protocol: this.#client.protocol,
-      status: this.#status,
-      durationMs: front.clock.now() - this.#startedAt,
-      bytesIn: this.#bytesIn,
-      bytesOut: this.#bytesOut,
-      requestId: this.#requestId,
-      site: this.#route?.site.name ?? null,
-      service: this.#service,
-      worker: this.#worker,
-      attempts: this.#service === null ? 0 : this.exchange.attempts,
-      tls: this.#client.tls,
-      userAgent: head.userAgent,
-      failure,
-    });
+    record.client = this.#client.logFields;
+    record.route = this.#route?.logFields ?? '';
+    record.remote = this.#client.remote;
+    record.method = head.method;
+    record.host = head.authority;
+    record.target = head.target;
+    record.status = this.#status;
+    record.durationMs = front.clock.now() - this.#startedAt;
+    record.bytesIn = this.#bytesIn;
+    record.bytesOut = this.#bytesOut;
+    record.requestId = this.#requestId;
+    record.worker = this.#worker;
+    record.attempts = this.#service === null ? 0 : this.exchange.attempts;
+    record.userAgent = head.userAgent;
+    record.failure = failure;
+    log.write(record);
   }
 }

@@ -11,6 +11,7 @@ const NEEDS: readonly Need[] = [
   { package: 'curl', check: ['which', 'curl'] },
   { package: 'openssl', check: ['which', 'openssl'] },
   { package: 'wrk', check: ['which', 'wrk'] },
+  { package: 'nghttp2-client', check: ['which', 'h2load'] },
   { package: 'pebble', check: ['which', 'pebble', 'pebble-challtestsrv'] },
   { package: 'uvicorn', check: ['which', 'uvicorn'] },
   { package: 'gunicorn', check: ['/usr/bin/python3', '-c', 'import gunicorn'] },
