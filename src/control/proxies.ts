@@ -21,10 +21,10 @@ const RESTART_DELAYS_MS = [0, 100, 1_000, 5_000, 15_000, 60_000];
 const STABLE_MS = 10_000;
 
 /**
- * Bodies pass as buffers whose memory is freed by the young generation's collections: with V8's default of 16 MiB these
- * are so rare that 200 MB through a proxy leave it 62–67 MiB larger, with 1 MiB 20–40, at the same CPU time a request.
+ * What a request leaves behind is 3 KiB: collected after 1,000 requests instead of 250 (1 MiB), which saves 2 % of a
+ * request's CPU. V8's default of 16 MiB would keep bodies that pass in buffers for long.
  */
-const YOUNG_GENERATION = '--max-semi-space-size=1';
+const YOUNG_GENERATION = '--max-semi-space-size=4';
 
 export interface ProxyPoolOptions {
   readonly count: number;

@@ -3,6 +3,7 @@
  * from the control plane in, entrypoints and services out.
  */
 import { randomBytes } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
 import { createAddressSet } from '../address_set.ts';
 import { createAccessLog } from './access_log.ts';
 import { createClock } from './clock.ts';
@@ -29,6 +30,9 @@ const DRAIN_POLL_MS = 20;
 type StartMessage = Extract<ToProxy, { type: 'start' }>;
 
 export function runProxy(): void {
+  // A young generation this small is collected in 0.2 ms: waking other threads for it costs more than they save (4 % of a
+  // request's CPU).
+  setFlagsFromString('--no-parallel-scavenge');
   const send = (message: FromProxy): void => {
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
   };

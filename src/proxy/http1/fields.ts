@@ -177,12 +177,19 @@ export function parseContentLength(value: string): number {
   return Number.isSafeInteger(length) ? length : -1;
 }
 
+// What is said nearly always needs no reading.
+const CLOSE = { close: true, keepAlive: false, nominated: [] } as const;
+const KEEP_ALIVE = { close: false, keepAlive: true, nominated: [] } as const;
+
 /** What `Connection` says: whether to close or keep, and the names it nominates. Null when it is no list of tokens. */
 export function parseConnection(value: string): {
   readonly close: boolean;
   readonly keepAlive: boolean;
   readonly nominated: readonly string[];
 } | null {
+  if (value === 'keep-alive' || value === 'close') {
+    return value === 'close' ? CLOSE : KEEP_ALIVE;
+  }
   let close = false;
   let keepAlive = false;
   const nominated: string[] = [];
