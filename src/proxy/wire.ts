@@ -25,8 +25,6 @@ interface WriteRequest {
   /** Set by Node when it has ended and nobody listens. */
   readonly writeStatus: number | null;
   oncomplete?: (status: number) => void;
-  /** Keeps the memory that is being written. */
-  buffer?: Buffer;
 }
 
 interface Handle {
@@ -60,8 +58,12 @@ const HIGH_WATER = 128 * 1024;
 const LARGE_WRITE = 16 * 1024;
 
 const readBuffer = Buffer.allocUnsafeSlow(READ_SIZE);
-/** Where bytes for plain sockets lie while they are written: the system's until it has taken all of them. */
-let writeBuffer = Buffer.allocUnsafeSlow(READ_SIZE);
+/**
+ * Where bytes for plain sockets lie while they are written. One that the system has not emptied at once is its own until
+ * then, and comes back.
+ */
+const writeBuffers: Buffer[] = [];
+const MAX_SPARE = 64;
 
 export class Wire {
   readonly socket: net.Socket;
@@ -70,6 +72,8 @@ export class Wire {
   readonly #secure: boolean;
   #request: WriteRequest | null = null;
   #requestBytes = 0;
+  /** Of a plain socket: the memory the request is about. */
+  #written: Buffer | null = null;
   #queue: Buffer[] = [];
   #queuedBytes = 0;
   #drainWanted = false;
@@ -163,13 +167,14 @@ export class Wire {
 
   #send(handle: Handle, bytes: Buffer): void {
     if (this.#secure) return this.#dispatched(handle.writeBuffer(null, bytes), bytes.length);
-    const lasting = bytes.length > writeBuffer.length ? Buffer.from(bytes) : writeBuffer.subarray(0, bytes.length);
-    if (lasting.buffer === writeBuffer.buffer) bytes.copy(lasting);
-    const result = handle.writeBuffer(null, lasting);
-    this.#dispatched(result, bytes.length);
-    if (typeof result === 'number') return;
-    result.buffer = lasting;
-    if (lasting.buffer === writeBuffer.buffer) writeBuffer = Buffer.allocUnsafeSlow(READ_SIZE);
+    const { length } = bytes;
+    const lasting = length > READ_SIZE ? Buffer.allocUnsafeSlow(length) : takeWriteBuffer();
+    bytes.copy(lasting);
+    const result = handle.writeBuffer(null, lasting.subarray(0, length));
+    this.#dispatched(result, length);
+    if (typeof result === 'number') return giveBack(lasting);
+    this.#written = lasting;
+    this.#listenToRequest();
   }
 
   #dispatched(result: number | WriteRequest, length: number): void {
@@ -208,6 +213,8 @@ export class Wire {
 
   #onComplete(status: number): void {
     this.#request = null;
+    if (this.#written !== null) giveBack(this.#written);
+    this.#written = null;
     const handle = this.#socket._handle;
     if (handle === null) return;
     if (status !== 0) return void this.socket.destroy(new WriteError(status));
@@ -241,6 +248,14 @@ function symbolOfSockets(description: string): symbol {
   const found = Object.getOwnPropertySymbols(new net.Socket()).find((symbol) => symbol.description === description);
   if (found === undefined) throw new Error(`Node ${process.version} has no ${description} in its sockets`);
   return found;
+}
+
+function takeWriteBuffer(): Buffer {
+  return writeBuffers.pop() ?? Buffer.allocUnsafeSlow(READ_SIZE);
+}
+
+function giveBack(buffer: Buffer): void {
+  if (buffer.length === READ_SIZE && writeBuffers.length < MAX_SPARE) writeBuffers.push(buffer);
 }
 
 function readEarly(socket: net.Socket): Buffer | null {
