@@ -115,7 +115,7 @@ export class Exchange implements ChannelListener, Held {
 
   endBody(): void {
     this.#requestEnded = true;
-    if (this.#started) this.#channel?.endBody();
+    if (this.#started) this.#channel?.endBody(this.#request?.trailers ?? '');
   }
 
   pauseResponse(): void {

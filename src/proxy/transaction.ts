@@ -26,7 +26,7 @@ export interface ClientStream {
   sendHead(head: ResponseHead, fields: string): void;
   /** `chunk` is lent until `flush` or `sendEnd`, which follow before it is overwritten. */
   sendData(chunk: Buffer): void;
-  /** `trailers` are field lines; those of a worker on HTTP/1.1 were dropped, and so are these towards a client on it. */
+  /** `trailers` are field lines, each with its CRLF; a client that did not ask for them may go without. */
   sendEnd(trailers: string): void;
   /** Writes out what was handed over. When the client cannot take more for now it calls `pauseResponse()`. */
   flush(): void;
@@ -157,8 +157,10 @@ export class Transaction implements ExchangeClient {
     return true;
   }
 
-  bodyEnd(): void {
+  /** `trailers` are field lines behind the body, each with its CRLF. */
+  bodyEnd(trailers = ''): void {
     this.requestComplete = true;
+    this.#upstream.trailers = trailers;
     if (this.exchange.active) this.exchange.endBody();
   }
 
@@ -274,6 +276,7 @@ export class Transaction implements ExchangeClient {
     upstream.framing = head.bodyKind;
     upstream.contentLength = head.contentLength;
     upstream.acceptsTrailers = head.acceptsTrailers;
+    upstream.trailers = '';
     upstream.websocket = head.websocket && route.upgrade && this.#stream.tunnel !== null;
     for (const step of route.onForward) step(upstream, head);
     // RFC 9110 section 10.1.1: to take the body is our decision; the worker never sees the expectation.

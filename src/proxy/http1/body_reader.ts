@@ -20,6 +20,11 @@ export class BodyReader {
   #remaining = 0;
   #decoder: ChunkedDecoder | null = null;
 
+  /** What came behind the body and may be passed on: field lines, each with its CRLF. */
+  get trailers(): string {
+    return this.#kind === 'chunked' ? (this.#decoder?.trailers ?? '') : '';
+  }
+
   begin(kind: BodyKind, length: number): void {
     this.#kind = kind;
     this.complete = kind === 'none' || (kind === 'length' && length === 0);

@@ -1,7 +1,8 @@
 /**
  * The chunked transfer coding (RFC 9112 section 7.1), read strictly: hexadecimal sizes only, CRLF everywhere, extensions
- * checked and dropped, trailers checked and dropped.
+ * checked and dropped, trailers checked and kept.
  */
+import { fieldLine, MAX_TRAILERS, mayBeTrailer } from '../trailers.ts';
 import { FIELD_VALUE, HEX, TOKEN } from './chars.ts';
 
 /** Everything there was is read; more must come. */
@@ -14,7 +15,6 @@ export const DECODED_ERROR = 3;
 
 /** Chunk extensions cost the sender nothing and the reader everything (CVE-2024-22019): bounded over the whole body. */
 const MAX_EXTENSIONS = 16 * 1024;
-const MAX_TRAILERS = 8 * 1024;
 /** 14 hexadecimal digits, zeros included: beyond 2^53 a size is an attack. */
 const MAX_SIZE_DIGITS = 14;
 
@@ -54,12 +54,15 @@ export class ChunkedDecoder {
   position = 0;
   dataStart = 0;
   dataEnd = 0;
+  /** The field lines behind the body that may be passed on, each with its CRLF. */
+  trailers = '';
   #state: State = 'size';
   #size = 0;
   #digits = 0;
   #extensionBytes = 0;
   #trailerBytes = 0;
   #trailerName = '';
+  #trailerValue = '';
 
   /** Makes it ready for another body. */
   reset(): void {
@@ -68,7 +71,7 @@ export class ChunkedDecoder {
     this.#digits = 0;
     this.#extensionBytes = 0;
     this.#trailerBytes = 0;
-    this.#trailerName = '';
+    this.trailers = '';
   }
 
   /** Reads on from `from`, up to the next piece of the body or the end of what there is. */
@@ -131,15 +134,19 @@ export class ChunkedDecoder {
       case 'trailer_start':
         if (byte === CR) return 'end_lf';
         this.#trailerName = '';
+        this.#trailerValue = '';
         return this.#readTrailerName(byte);
       case 'trailer_name':
         if (byte !== 0x3a) return this.#readTrailerName(byte);
         return FORBIDDEN_TRAILERS.has(this.#trailerName.toLowerCase()) ? 'failed' : this.#trailer('trailer_value');
       case 'trailer_value':
         if (byte === CR) return 'trailer_lf';
+        this.#trailerValue += String.fromCharCode(byte);
         return FIELD_VALUE[byte] === 1 ? this.#trailer('trailer_value') : 'failed';
       case 'trailer_lf':
-        return byte === LF ? 'trailer_start' : 'failed';
+        if (byte !== LF) return 'failed';
+        this.#keepTrailer();
+        return 'trailer_start';
       case 'end_lf':
         return byte === LF ? 'done' : 'failed';
       case 'data':
@@ -170,6 +177,11 @@ export class ChunkedDecoder {
   #readTrailerName(byte: number): State {
     this.#trailerName += String.fromCharCode(byte);
     return isToken(byte) ? this.#trailer('trailer_name') : 'failed';
+  }
+
+  #keepTrailer(): void {
+    if (!mayBeTrailer(this.#trailerName.toLowerCase())) return;
+    this.trailers += fieldLine(this.#trailerName, this.#trailerValue) ?? '';
   }
 
   #extension(state: State): State {

@@ -244,8 +244,10 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     else this.#out.pushBytes(chunk);
   }
 
-  sendEnd(): void {
-    if (this.#framing === 'chunked') this.#out.push('0\r\n\r\n');
+  sendEnd(trailers: string): void {
+    if (this.#framing === 'chunked') {
+      this.#out.push(trailers === '' || !this.#head.acceptsTrailers ? '0\r\n\r\n' : `0\r\n${trailers}\r\n`);
+    }
     this.#out.flush();
   }
 

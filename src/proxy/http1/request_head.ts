@@ -16,6 +16,7 @@ type FieldKind =
   | 'expect'
   | 'user_agent'
   | 'upgrade'
+  | 'te'
   | 'forwarded_for'
   | 'forwarded_proto'
   | 'forwarded_host'
@@ -33,7 +34,7 @@ export const FIELDS = new FieldTable<FieldKind>({
   'keep-alive': 'drop',
   'proxy-connection': 'drop',
   'proxy-authorization': 'drop',
-  te: 'drop',
+  te: 'te',
   trailer: 'drop',
   upgrade: 'upgrade',
   'x-forwarded-for': 'forwarded_for',
@@ -281,6 +282,9 @@ function parseFields(source: string, at: number, head: RequestHead): number {
           return refuse(head, 417, 'the expectation is not known here');
         head.expectContinue = true;
         break;
+      case 'te':
+        head.acceptsTrailers ||= takesTrailers(fields.value);
+        break;
       case 'drop':
         break;
     }
@@ -342,6 +346,11 @@ export function noteForwarded(
   if (kind === 'forwarded_for') head.forwardedFor += head.forwardedFor === '' ? value : `,${value}`;
   else if (kind === 'forwarded_proto') head.forwardedProto = value;
   else head.forwardedHost = value;
+}
+
+/** RFC 9110 section 10.1.4: whether a `TE` lists `trailers`. */
+function takesTrailers(value: string): boolean {
+  return /(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(value);
 }
 
 /** Only what this proxy knows of the client may reach the worker under these names. */

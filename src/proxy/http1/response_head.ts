@@ -2,7 +2,7 @@
 import { FIELD_VALUE } from './chars.ts';
 import { FieldScanner, FieldTable, ForwardedLines, parseConnection, parseContentLength } from './fields.ts';
 
-type FieldKind = 'content_type' | 'content_length' | 'transfer_encoding' | 'connection' | 'drop';
+type FieldKind = 'content_type' | 'content_length' | 'transfer_encoding' | 'connection' | 'trailer' | 'drop';
 
 /** RFC 9110 section 7.6.1. */
 const FIELDS = new FieldTable<FieldKind>({
@@ -13,7 +13,7 @@ const FIELDS = new FieldTable<FieldKind>({
   'keep-alive': 'drop',
   'proxy-connection': 'drop',
   te: 'drop',
-  trailer: 'drop',
+  trailer: 'trailer',
   upgrade: 'drop',
 });
 
@@ -30,8 +30,8 @@ export class ResponseHead {
   keepAlive = true;
   /** `text/event-stream`: it may be silent for long. */
   eventStream = false;
-  /** Field lines may follow the body. */
-  mayHaveTrailers = false;
+  /** Whether field lines follow the body: none can, some may, or so it says. */
+  trailers: 'none' | 'possible' | 'announced' = 'none';
   /** The field lines that are passed on, without the framing; of a response without a body, its length too. */
   fields = '';
 }
@@ -72,6 +72,7 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
   let lengths = 0;
   let codings = 0;
   let connection: string | null = null;
+  let announced = false;
   head.eventStream = false;
   fields.start(source, at);
   lines.clear();
@@ -95,6 +96,9 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
         break;
       case 'connection':
         connection = connection === null ? fields.value : `${connection},${fields.value}`;
+        break;
+      case 'trailer':
+        announced = true;
         break;
       case 'drop':
         break;
@@ -124,6 +128,7 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
   } else {
     head.bodyKind = lengths > 0 ? 'length' : 'close';
   }
+  head.trailers = head.bodyKind !== 'chunked' ? 'none' : announced ? 'announced' : 'possible';
   head.fields = forwarded;
   return 0;
 }

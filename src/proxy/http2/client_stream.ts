@@ -9,7 +9,7 @@ import { Transaction } from '../transaction.ts';
 import type { ClientStream } from '../transaction.ts';
 import type { ClientInfo } from '../client_identity.ts';
 import { WriteStall } from '../write_stall.ts';
-import { parseHttp2Head } from './request_head.ts';
+import { parseHttp2Head, parseHttp2Trailers } from './request_head.ts';
 import { appendHttp2Fields } from './response_fields.ts';
 
 export class Http2ClientStream implements ClientStream {
@@ -27,7 +27,10 @@ export class Http2ClientStream implements ClientStream {
   #deadline = 0;
   /** A piece of the answer that may be its last: written with the end, it needs no frame of its own. */
   #held: Buffer | null = null;
+  /** Field lines behind the answer. */
   #trailers = '';
+  /** Field lines behind the request's body. */
+  #requestTrailers = '';
 
   constructor(stream: ServerHttp2Stream, front: Front, entry: Entry, client: ClientInfo) {
     this.#stream = stream;
@@ -62,9 +65,10 @@ export class Http2ClientStream implements ClientStream {
     this.#transaction.begin(false);
     this.#stream
       .on('data', (chunk: Buffer) => this.#onData(chunk))
+      .on('trailers', (_fields, _flags, trailers) => this.#onTrailers(trailers))
       .on('end', () => {
         this.#deadline = 0;
-        if (this.#transaction.active && !this.#stream.aborted) this.#transaction.bodyEnd();
+        if (this.#transaction.active && !this.#stream.aborted) this.#transaction.bodyEnd(this.#requestTrailers);
       });
   }
 
@@ -95,7 +99,9 @@ export class Http2ClientStream implements ClientStream {
     appendHttp2Fields(out, fields);
     if (head.bodyKind === 'length') out.push('content-length', String(head.contentLength));
     const empty = head.bodyKind === 'none' || (head.bodyKind === 'length' && head.contentLength === 0);
-    this.#respond(out, empty, head.mayHaveTrailers && !empty);
+    // To wait for trailers costs an event and a frame, so that there must be a reason to expect some.
+    const trailers = head.trailers === 'announced' || (head.trailers === 'possible' && this.#head.acceptsTrailers);
+    this.#respond(out, empty, trailers && !empty);
   }
 
   sendData(chunk: Buffer): void {
@@ -160,8 +166,13 @@ export class Http2ClientStream implements ClientStream {
   #sendTrailers(): void {
     const flat: string[] = [];
     appendHttp2Fields(flat, this.#trailers);
-    const trailers: Record<string, string[]> = {};
-    for (let i = 0; i + 1 < flat.length; i += 2) (trailers[flat[i] ?? ''] ??= []).push(flat[i + 1] ?? '');
+    const trailers: Record<string, string> = {};
+    for (let i = 0; i + 1 < flat.length; i += 2) {
+      const name = flat[i] ?? '';
+      const before = trailers[name];
+      // node:http2 throws at a list for what it takes for a single value.
+      trailers[name] = before === undefined ? (flat[i + 1] ?? '') : `${before}, ${flat[i + 1] ?? ''}`;
+    }
     this.#stream.sendTrailers(trailers);
   }
 
@@ -173,6 +184,14 @@ export class Http2ClientStream implements ClientStream {
     if (!this.#transaction.active) return;
     this.#waitForBody();
     this.#transaction.body(chunk);
+  }
+
+  /** Before the end of the stream, whose last frame they are. */
+  #onTrailers(raw: readonly string[]): void {
+    if (!this.#transaction.active) return;
+    const trailers = parseHttp2Trailers(raw);
+    if (trailers === null) this.#transaction.fail('bad_request', 'the trailers are invalid');
+    else this.#requestTrailers = trailers;
   }
 
   #onDrain(): void {

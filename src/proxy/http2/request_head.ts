@@ -15,6 +15,7 @@ import {
   setMethod,
 } from '../http1/request_head.ts';
 import type { RequestHead } from '../http1/request_head.ts';
+import { MAX_TRAILERS, mayBeTrailer } from '../trailers.ts';
 
 /** What a field costs a table beyond its name and value (RFC 7541 section 4.1 says 32; a line of ours has 4). */
 const LINE_OVERHEAD = 4;
@@ -90,15 +91,46 @@ export function parseHttp2Head(
       case 'transfer_encoding':
       case 'upgrade':
         return refuse(head, 400, 'a field of the connection has no place in HTTP/2');
+      case 'te':
+        if (value.toLowerCase() !== 'trailers') return refuse(head, 400, 'TE may only be "trailers" in HTTP/2');
+        head.acceptsTrailers = true;
+        break;
       case 'drop':
-        // RFC 9113 section 8.2.2: the one value it may have here.
-        if (name === 'te') head.acceptsTrailers = true;
         break;
     }
   }
   if (cookies !== '') fields += `cookie: ${cookies}\r\n`;
   head.fields = fields;
   return finish(head, path, host, endOfStream);
+}
+
+/**
+ * Reads names and values in turn of what came behind a body: the field lines that are passed on, or null when they are
+ * not valid.
+ */
+export function parseHttp2Trailers(raw: readonly string[]): string | null {
+  let size = 0;
+  let lines = '';
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i] ?? '';
+    const value = raw[i + 1] ?? '';
+    size += name.length + value.length + LINE_OVERHEAD;
+    const kind = nameKind(name);
+    if (size > MAX_TRAILERS || kind === 0 || !isFieldValue(value)) return null;
+    switch (FIELDS.find(name, 0, name.length)) {
+      // They would say too late how the message was to be read (RFC 9110 section 6.5.1), or nothing here (RFC 9113 section 8.2.2).
+      case 'host':
+      case 'content_length':
+      case 'connection':
+      case 'transfer_encoding':
+      case 'upgrade':
+      case 'te':
+        return null;
+      default:
+        if (kind === 1 && mayBeTrailer(name)) lines += `${name}: ${value}\r\n`;
+    }
+  }
+  return lines;
 }
 
 function readPseudo(name: string, value: string, head: RequestHead): number {

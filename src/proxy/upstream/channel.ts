@@ -12,7 +12,8 @@ export interface Channel {
   start(request: UpstreamRequest, body: readonly Buffer[], ended: boolean): void;
   /** `chunk` is lent for the call. Returns false when no more should be written before `onDrain`. */
   writeBody(chunk: Buffer): boolean;
-  endBody(): void;
+  /** `trailers` are field lines, each with its CRLF. */
+  endBody(trailers: string): void;
   /** The client takes no more of the answer for now. */
   pause(): void;
   resume(): void;

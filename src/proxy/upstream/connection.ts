@@ -82,7 +82,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
     const out = this.#out;
     out.push(request.serialize());
     for (const chunk of body) this.#pushBody(chunk);
-    if (ended) this.endBody();
+    if (ended) this.endBody(request.trailers);
     else out.flush();
   }
 
@@ -99,8 +99,9 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
   }
 
   /** The whole request has been written: from now on the worker owes an answer, and the connection may be reused after it. */
-  endBody(): void {
-    if (this.#framing === 'chunked') this.#out.push(LAST_CHUNK);
+  endBody(trailers: string): void {
+    // Behind a body with a length nothing has a place.
+    if (this.#framing === 'chunked') this.#out.push(trailers === '' ? LAST_CHUNK : `0\r\n${trailers}\r\n`);
     this.#out.flush();
     this.#requestComplete = true;
     if (this.#state === 'head') this.#deadline = this.#clock.now() + this.#timeouts.responseTimeoutMs;
@@ -239,7 +240,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
     } else {
       this.destroy();
     }
-    listener?.onEnd('');
+    listener?.onEnd(this.#body.trailers);
   }
 
   #discardExcess(): void {

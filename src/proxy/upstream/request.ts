@@ -13,6 +13,8 @@ export class UpstreamRequest {
   websocket = false;
   /** The client takes trailers behind the answer. */
   acceptsTrailers = false;
+  /** Field lines behind the body, each with its CRLF; known when the body has ended. */
+  trailers = '';
 
   /** Names and values in turn, for who writes the head himself. */
   fieldList(http2: boolean): string[] {

@@ -123,7 +123,8 @@ export class UndiciChannel implements Channel, Swept, Dispatcher.DispatchHandler
     const problem = readForeignHead(this.#head, status, headers, listener.method);
     if (problem !== null) return this.#giveUp('upstream_invalid', problem);
     this.#answered = true;
-    this.#head.mayHaveTrailers = this.#http2;
+    // HTTP/2 announces none.
+    if (this.#http2) this.#head.trailers = 'announced';
     this.#idleMs = this.#head.eventStream ? this.#timeouts.eventIdleMs : this.#timeouts.bodyIdleMs;
     this.#waitForData();
     listener.onHead(this.#head);
