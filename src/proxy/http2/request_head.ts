@@ -152,11 +152,10 @@ function readPseudo(name: string, value: string, head: RequestHead): number {
 function finish(head: RequestHead, path: string | null, host: string | null, endOfStream: boolean): number {
   if (head.method === '' || path === null) return refuse(head, 400, 'a pseudo-header field is missing');
   if (host !== null) {
-    // RFC 9113 section 8.3.1: they must not differ.
+    // RFC 9113 section 8.3.1: they must not differ, and it is :authority that counts.
     const named = head.authority;
-    if (!setAuthority(head, host) || (named !== '' && named.toLowerCase() !== host.toLowerCase())) {
-      return refuse(head, 400, 'Host is not :authority');
-    }
+    const same = named === '' ? setAuthority(head, host) : named.toLowerCase() === host.toLowerCase();
+    if (!same) return refuse(head, 400, 'Host is not :authority');
   }
   if (head.authority === '') return refuse(head, 400, 'there is no :authority');
   if (path.length > MAX_TARGET) return refuse(head, 414, 'the request target is too long');
