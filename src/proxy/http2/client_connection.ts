@@ -12,6 +12,8 @@ const STREAM_WINDOW = 256 * 1024;
 const CONNECTION_WINDOW = 1024 * 1024;
 /** MiB for streams, header tables and queued data of one connection. */
 const MAX_SESSION_MEMORY = 4;
+/** Fields of a head before the stream is reset; it must have room for a browser's cookies, each a field of its own. */
+const MAX_PAIRS = 256;
 /** Streams opened and reset: so many at once, so many a second on; then GOAWAY (CVE-2023-44487). */
 const RESET_BURST = 200;
 const RESET_RATE = 30;
@@ -43,6 +45,7 @@ export class Http2ClientConnection implements Swept {
     this.#deadline = front.clock.now() + headersMs;
     this.#session = performServerHandshake(socket, {
       maxSessionMemory: MAX_SESSION_MEMORY,
+      maxHeaderListPairs: MAX_PAIRS,
       maxSessionInvalidFrames: MAX_INVALID_FRAMES,
       streamResetBurst: RESET_BURST,
       streamResetRate: RESET_RATE,
