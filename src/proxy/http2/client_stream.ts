@@ -27,6 +27,8 @@ export class Http2ClientStream implements ClientStream {
   #deadline = 0;
   /** A piece of the answer that may be its last: written with the end, it needs no frame of its own. */
   #held: Buffer | null = null;
+  /** What completes a body with a length; until the stream ends it may still be cut or malformed (RFC 9113 section 8.1.1). */
+  #lastPiece: Buffer | null = null;
   /** Field lines behind the answer. */
   #trailers = '';
   /** Field lines behind the request's body. */
@@ -68,7 +70,7 @@ export class Http2ClientStream implements ClientStream {
       .on('trailers', (_fields, _flags, trailers) => this.#onTrailers(trailers))
       .on('end', () => {
         this.#deadline = 0;
-        if (this.#transaction.active && !this.#stream.aborted) this.#transaction.bodyEnd(this.#requestTrailers);
+        this.#onBodyEnd();
       });
   }
 
@@ -183,7 +185,21 @@ export class Http2ClientStream implements ClientStream {
   #onData(chunk: Buffer): void {
     if (!this.#transaction.active) return;
     this.#waitForBody();
-    this.#transaction.body(chunk);
+    const head = this.#head;
+    if (head.bodyKind === 'length' && this.#transaction.bytesIn + chunk.length === head.contentLength) {
+      this.#lastPiece = chunk;
+    } else {
+      this.#transaction.body(chunk);
+    }
+  }
+
+  #onBodyEnd(): void {
+    const transaction = this.#transaction;
+    const last = this.#lastPiece;
+    this.#lastPiece = null;
+    if (!transaction.active || this.#stream.aborted) return;
+    if (last !== null && !transaction.body(last)) return;
+    transaction.bodyEnd(this.#requestTrailers);
   }
 
   /** Before the end of the stream, whose last frame they are. */

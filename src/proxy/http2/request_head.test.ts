@@ -28,6 +28,9 @@ test('a body is framed by its length, or in chunks when nobody says it', () => {
   assert.equal(parse(PSEUDO, false).head.bodyKind, 'chunked');
   const { head } = parse([...PSEUDO, 'content-length', '007'], false);
   assert.deepEqual([head.bodyKind, head.contentLength], ['length', 7]);
+  const empty = [...PSEUDO, 'content-length', '0'];
+  assert.equal(parse(empty, false).head.bodyKind, 'chunked', 'the end is not yet seen');
+  assert.equal(parse(empty).head.bodyKind, 'length');
 });
 
 function repeated(name: string, value: string, times: number): string[] {

@@ -163,7 +163,8 @@ function finish(head: RequestHead, path: string | null, host: string | null, end
   if (path.charCodeAt(0) !== 0x2f && path !== '*') return refuse(head, 400, ':path is not a path');
   const refused = parseTarget(path, 0, path.length, head);
   if (refused !== 0) return refused;
-  if (head.bodyKind === 'none' && !endOfStream) head.bodyKind = 'chunked';
+  // With a length of 0 the worker would have it all before the stream has ended, and proved not to be malformed.
+  if (!endOfStream && (head.bodyKind === 'none' || head.contentLength === 0)) head.bodyKind = 'chunked';
   return 0;
 }
 
