@@ -88,6 +88,22 @@ export function headers(stream: number, fields: Fields, flags = END_STREAM): Buf
   return frame(HEADERS, flags | END_HEADERS, stream, headerBlock(fields));
 }
 
+const MAX_FRAME = 16_384;
+
+/** As HEADERS and as many CONTINUATION frames as it takes. */
+export function headerFrames(stream: number, fields: Fields, flags = END_STREAM): Buffer[] {
+  const block = headerBlock(fields);
+  const count = Math.max(1, Math.ceil(block.length / MAX_FRAME));
+  return Array.from({ length: count }, (_, i) =>
+    frame(
+      i === 0 ? HEADERS : CONTINUATION,
+      (i === 0 ? flags : 0) | (i === count - 1 ? END_HEADERS : 0),
+      stream,
+      block.subarray(i * MAX_FRAME, (i + 1) * MAX_FRAME),
+    ),
+  );
+}
+
 /** Connects, and unless told otherwise says the preface and our settings. */
 export async function connectFrames(daemon: Daemon, { preface = true } = {}): Promise<FrameClient> {
   const socket = tls.connect({

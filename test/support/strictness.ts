@@ -116,8 +116,7 @@ export function judge(
   if (forwarded.length > sent.messages.length) find('EXTRA', `${forwarded.length} of ${sent.messages.length}`);
   forwarded.forEach(({ message }, i) => {
     const original = sent.messages[i];
-    if (original !== undefined) for (const why of differences(original, message)) find('ALTERED', why);
-    for (const why of impurities(message)) find('INVALID', why);
+    findings.push(...judgeForwarded(original, message));
   });
   const own = answers.filter((answer) => seqOf(answer) === null);
   const whole = forwarded.length >= sent.messages.length;
@@ -132,6 +131,15 @@ export function judge(
     }
   }
   return { findings, forwarded };
+}
+
+/** What is wrong with a message that was forwarded for what a client said. */
+export function judgeForwarded(original: Message | undefined, forwarded: Message): readonly Finding[] {
+  const altered = original === undefined ? [] : differences(original, forwarded);
+  return [
+    ...altered.map((why): Finding => ({ fault: 'ALTERED', why })),
+    ...impurities(forwarded).map((why): Finding => ({ fault: 'INVALID', why })),
+  ];
 }
 
 /** What is wrong with all the upstream received, beside the messages in `claimed`. */
