@@ -3,6 +3,7 @@
  * byte: what arrives there is read by a strict reader and by the servers people run.
  */
 import assert from 'node:assert/strict';
+import { constants } from 'node:http2';
 import { after, before, describe, test } from 'node:test';
 import { startDaemon } from '../support/daemon.ts';
 import type { Daemon } from '../support/daemon.ts';
@@ -16,15 +17,17 @@ import {
   headerFrames,
   headers,
   RST_STREAM,
+  uint32,
 } from '../support/frames.ts';
-import type { Fields, Frame } from '../support/frames.ts';
+import type { Fields, Frame, FrameClient } from '../support/frames.ts';
+import { inLanes } from '../support/lanes.ts';
 import { readByParsers } from '../support/parsers.ts';
 import { answerOk, startRawUpstream } from '../support/raw_upstream.ts';
-import type { RawUpstream, Received } from '../support/raw_upstream.ts';
+import type { RawConnection, RawUpstream, Received } from '../support/raw_upstream.ts';
 import { readAll } from '../support/strict_reader.ts';
 import type { Message } from '../support/strict_reader.ts';
 import { judgeForwarded, judgeUpstream, show } from '../support/strictness.ts';
-import { HOST } from './http2_cases.ts';
+import { HOST, request } from './http2_cases.ts';
 import type { Http2Case, Http2Outcome } from './http2_cases.ts';
 import { HTTP2_FIELDS } from './http2_field_cases.ts';
 import { HTTP2_STARTS } from './http2_start_cases.ts';
@@ -33,6 +36,7 @@ const HTTP2_CASES = [...HTTP2_STARTS, ...HTTP2_FIELDS];
 /** What a proxy that writes HTTP/2 down as HTTP/1.1 is expected to have been shown at least. */
 const ENOUGH = 87;
 const AT_ONCE = 12;
+const { NGHTTP2_CANCEL: CANCEL, NGHTTP2_PROTOCOL_ERROR: PROTOCOL_ERROR } = constants;
 const HANG_MS = 15_000;
 
 let upstream: RawUpstream;
@@ -129,6 +133,56 @@ test('nothing else ever reached the upstream, and nothing half sent stays there'
   t.diagnostic(`${HTTP2_CASES.length} cases, ${claimed.length} requests forwarded`);
   assert.ok(HTTP2_CASES.length >= ENOUGH);
 });
+
+/** How clients of HTTP/2 leave their uploads: one by one, or all of a connection at once. */
+const LEAVINGS: readonly ((client: FrameClient, streams: readonly number[]) => void)[] = [
+  (client, streams) => client.send(...streams.map((stream) => frame(RST_STREAM, 0, stream, uint32(CANCEL)))),
+  (client) => client.send(frame(GOAWAY, 0, 0, Buffer.concat([uint32(0), uint32(PROTOCOL_ERROR)]))),
+  // A frame that is an error of the whole connection.
+  (client) => client.send(frame(DATA, 0, 0, 'x')),
+  (client) => void client.socket.end(),
+  (client) => void client.socket.destroy(),
+];
+/** What of an upload is sent before that: nothing of its body, a part, or all of it but the end of the stream. */
+const PARTS: readonly (readonly [fields: Fields, data: readonly string[]])[] = [
+  [[['content-length', '100']], []],
+  [[['content-length', '100']], ['x'.repeat(50)]],
+  [[['content-length', '100']], ['x'.repeat(50), 'x'.repeat(50)]],
+  [[['content-length', '0']], []],
+  [[], []],
+  [[], ['hello']],
+  [[], ['hello', '']],
+  [[['expect', '100-continue']], ['hello']],
+];
+const ABORTS = 1_000;
+const STREAMS = 20;
+
+test(`of ${ABORTS} uploads that are cut over HTTP/2 none is complete at the worker`, async (t) => {
+  await inLanes(Array.from({ length: ABORTS / STREAMS }).keys(), 8, async (index) => {
+    using client = await connectFrames(daemon);
+    const streams = Array.from({ length: STREAMS }, (_, i) => 2 * i + 1);
+    for (const stream of streams) {
+      const [more, data] = PARTS[(index + stream) % PARTS.length] ?? assert.fail();
+      const fields = request({ ':method': 'POST', ':path': `/cut/${index}/${stream}` }, more);
+      client.send(headers(stream, fields, 0), ...data.map((piece) => frame(DATA, 0, stream, piece)));
+    }
+    // Every fourth connection is left at once; the others when the worker has begun to read.
+    if (index % 4 > 0) await eventually(() => begun(`/cut/${index}/`).length === STREAMS);
+    LEAVINGS[index % LEAVINGS.length]?.(client, streams);
+    await eventually(() => begun(`/cut/${index}/`).every(({ closed }) => closed));
+  });
+  t.diagnostic(`${begun('/cut/').length} of them had begun at the worker`);
+  assert.ok(begun('/cut/').length >= ABORTS * 0.7);
+  assert.deepEqual(
+    upstream.received.filter(({ message }) => message.target.startsWith('/cut/')),
+    [],
+  );
+});
+
+/** Connections with a request below `path` that is not complete. */
+function begun(path: string): readonly RawConnection[] {
+  return upstream.connections.filter(({ rest }) => rest.includes(`POST ${path}`));
+}
 
 test('node:http, gunicorn and uvicorn read what was forwarded as it was meant', async (t) => {
   const { count, problems } = await readByParsers(
