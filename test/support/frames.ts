@@ -4,10 +4,14 @@ import tls from 'node:tls';
 import type { Daemon } from './daemon.ts';
 import { eventually } from './eventually.ts';
 
+export const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+
 export const DATA = 0;
 export const HEADERS = 1;
+export const PRIORITY = 2;
 export const RST_STREAM = 3;
 export const SETTINGS = 4;
+export const PUSH_PROMISE = 5;
 export const PING = 6;
 export const GOAWAY = 7;
 export const WINDOW_UPDATE = 8;
@@ -104,7 +108,7 @@ export function headerFrames(stream: number, fields: Fields, flags = END_STREAM)
   );
 }
 
-/** Connects, and unless told otherwise says the preface and our settings. */
+/** Connects, and unless told otherwise says the preface and our settings, and waits until they are acknowledged. */
 export async function connectFrames(daemon: Daemon, { preface = true } = {}): Promise<FrameClient> {
   const socket = tls.connect({
     port: daemon.ports.https,
@@ -129,7 +133,11 @@ export async function connectFrames(daemon: Daemon, { preface = true } = {}): Pr
   socket.on('close', () => (ended = true));
   socket.on('end', () => (ended = true));
   await once(socket, 'secureConnect');
-  if (preface) socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(SETTINGS, 0, 0)]));
+  if (preface) {
+    socket.write(Buffer.concat([Buffer.from(PREFACE), frame(SETTINGS, 0, 0)]));
+    // Before the first frames of the other side are out, an error may end the connection without a word.
+    await eventually(() => frames.some(({ type, flags }) => type === SETTINGS && flags === ACK), { everyMs: 2 });
+  }
   return {
     socket,
     send: (...parts) => void socket.write(Buffer.concat(parts)),
