@@ -2,6 +2,7 @@
 import type { AddressSet } from '../address_set.ts';
 import type { AccessLog } from './access_log.ts';
 import type { ExchangeContext } from './exchange.ts';
+import type { UnsentBudget } from './http2/unsent_budget.ts';
 import type { Router } from './router.ts';
 import type { Service } from './upstream/service.ts';
 import type { EntrypointEntry } from '../snapshot.ts';
@@ -17,6 +18,8 @@ export interface Front extends ExchangeContext {
   readonly writesForwarded: boolean;
   /** null: no access log is wanted. */
   readonly accessLog: AccessLog | null;
+  /** What clients of HTTP/2 do not take. */
+  readonly unsent: UnsentBudget;
   readonly draining: boolean;
   nextRequestId(): string;
   requests: number;

@@ -10,6 +10,7 @@ import { createClock } from './clock.ts';
 import { createEntrypoint } from './entrypoint.ts';
 import type { Entrypoint } from './entrypoint.ts';
 import type { Front } from './front.ts';
+import { UnsentBudget } from './http2/unsent_budget.ts';
 import { createLogFile, createLogPipe } from './log_sinks.ts';
 import type { LogFile } from './log_sinks.ts';
 import { createRouter } from './router.ts';
@@ -148,6 +149,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
       return draining;
     },
     clock,
+    unsent: new UnsentBudget(clock.now),
     requests: 0,
     inFlight: 0,
     nextRequestId,

@@ -42,22 +42,31 @@ const WIRE = Symbol('wire');
 /** Of node:net, for what its option `onread` sets: sockets that a server accepts have no such option. */
 const READ_BUFFER: unique symbol = symbolOfSockets('kBuffer') as never;
 const READ_CALLBACK: unique symbol = symbolOfSockets('kBufferCb') as never;
+const READ_NEXT_BUFFER: unique symbol = symbolOfSockets('kBufferGen') as never;
+const READS_LITTLE = Symbol('readsLittle');
 
 interface WiredSocket extends net.Socket {
   _handle: Handle | null;
   [WIRE]: WireListener;
   [READ_BUFFER]: Buffer;
   [READ_CALLBACK]: (this: WiredSocket, length: number) => boolean;
+  [READ_NEXT_BUFFER]: (() => Buffer) | null;
+  [READS_LITTLE]?: boolean;
 }
 
 /** libuv's own choice. */
 const READ_SIZE = 64 * 1024;
+/** Of who is not yet known to be listened to. */
+const LITTLE = 16 * 1024;
 /** What may wait for a slow reader before the writer is to pause. */
 const HIGH_WATER = 128 * 1024;
 /** A write this large under way is waited for rather than added to: what is added must be copied. */
 const LARGE_WRITE = 16 * 1024;
 
 const readBuffer = Buffer.allocUnsafeSlow(READ_SIZE);
+const littleBuffer = readBuffer.subarray(0, LITTLE);
+/** Of the socket whose bytes came last. */
+let readsLittle = false;
 /**
  * Where bytes for plain sockets lie while they are written. One that the system has not emptied at once is its own until
  * then, and comes back.
@@ -79,8 +88,8 @@ export class Wire {
   #drainWanted = false;
   #onIdle: (() => void) | null = null;
 
-  /** Takes over a socket that is connected or about to be. */
-  constructor(socket: net.Socket, listener: WireListener) {
+  /** Takes over a socket that is connected or about to be; `little`: as `readLittle` says. */
+  constructor(socket: net.Socket, listener: WireListener, little = false) {
     const wired = socket as WiredSocket;
     this.socket = socket;
     this.#socket = wired;
@@ -88,7 +97,8 @@ export class Wire {
     wired[WIRE] = listener;
     wired[READ_BUFFER] = readBuffer;
     wired[READ_CALLBACK] = onRead;
-    wired._handle?.useUserBuffer(readBuffer);
+    if (little) this.readLittle(true);
+    wired._handle?.useUserBuffer(little ? littleBuffer : readBuffer);
     if (socket.connecting) socket.once('connect', onConnect);
     socket.on('end', onEnd).on('error', onError).on('close', onClose);
     // What was read before, such as what stood behind a header of the PROXY protocol.
@@ -132,6 +142,12 @@ export class Wire {
     this.#dispatched(handle.writeLatin1String(null, text), text.length);
   }
 
+  /** From the next read on, takes little at a time, or again as much as there is. */
+  readLittle(little: boolean): void {
+    this.#socket[READS_LITTLE] = little;
+    this.#socket[READ_NEXT_BUFFER] = nextBuffer;
+  }
+
   pause(): void {
     this.socket.pause();
   }
@@ -154,6 +170,7 @@ export class Wire {
     this.#whenIdle(() => {
       const socket = this.#socket;
       socket[READ_CALLBACK] = passOn;
+      socket[READ_NEXT_BUFFER] = null;
       socket.off('connect', onConnect).off('end', onEnd).off('error', onError).off('close', onClose);
       take(socket);
     });
@@ -266,7 +283,13 @@ function readEarly(socket: net.Socket): Buffer | null {
 
 function onRead(this: WiredSocket, length: number): boolean {
   this[WIRE].onBytes(readBuffer.subarray(0, length));
+  readsLittle = this[READS_LITTLE] === true;
   return true;
+}
+
+/** Where the next bytes go of the socket whose bytes have just been handed on. */
+function nextBuffer(): Buffer {
+  return readsLittle ? littleBuffer : readBuffer;
 }
 
 /** Of a socket that was given away: back to the streams' machinery. */

@@ -6,10 +6,14 @@ import type { Swept } from '../clock.ts';
 import type { Entry, Front } from '../front.ts';
 import type { ClientInfo } from '../client_identity.ts';
 import { Http2ClientStream } from './client_stream.ts';
+import type { ConnectionOutput } from './client_stream.ts';
+import type { Holder } from './unsent_budget.ts';
 
 /** What a client may send before a worker takes it: of one stream, and of the whole connection. */
 const STREAM_WINDOW = 256 * 1024;
 const CONNECTION_WINDOW = 1024 * 1024;
+/** When more of its answers waits for the client, each stream has but one piece at a time read for it. */
+const UNSENT_MARK = 512 * 1024;
 /** MiB for streams, header tables and queued data of one connection. */
 const MAX_SESSION_MEMORY = 4;
 /** Fields of a head before the stream is reset; it must have room for a browser's cookies, each a field of its own. */
@@ -22,7 +26,8 @@ const MAX_CONTROL_FRAMES = 50;
 const MAX_INVALID_FRAMES = 50;
 const END_OF_STREAM = constants.NGHTTP2_FLAG_END_STREAM;
 
-export class Http2ClientConnection implements Swept {
+export class Http2ClientConnection implements Swept, Holder, ConnectionOutput {
+  given = 0;
   readonly #session: ServerHttp2Session;
   readonly #front: Front;
   readonly #entry: Entry;
@@ -33,6 +38,8 @@ export class Http2ClientConnection implements Swept {
   #deadline: number;
   #controlFrames = 0;
   #requests = 0;
+  /** No less than what waits for the client. */
+  #mayWait = 0;
   #closed = false;
 
   constructor(socket: tls.TLSSocket, front: Front, entry: Entry, client: ClientInfo, onClose: () => void) {
@@ -65,6 +72,7 @@ export class Http2ClientConnection implements Swept {
     socket.on('error', () => {});
     this.#session.setLocalWindowSize(CONNECTION_WINDOW);
     front.clock.add(this);
+    front.unsent.add(this);
   }
 
   /** Says GOAWAY; what is being answered is answered, nothing new is taken. */
@@ -74,6 +82,31 @@ export class Http2ClientConnection implements Swept {
 
   destroy(): void {
     if (!this.#session.destroyed) this.#session.destroy();
+  }
+
+  unsentBytes(): number {
+    let bytes = 0;
+    for (const stream of this.#streams) bytes += stream.unsentBytes;
+    return bytes;
+  }
+
+  get hasRoom(): boolean {
+    if (this.#mayWait < UNSENT_MARK) return true;
+    // Counted only when as much was given since as may wait.
+    this.#mayWait = this.unsentBytes();
+    return this.#mayWait < UNSENT_MARK;
+  }
+
+  onGiven(bytes: number): void {
+    this.given += bytes;
+    this.#mayWait += bytes;
+    this.#front.unsent.onGiven(bytes);
+  }
+
+  evict(): void {
+    if (this.#session.destroyed) return;
+    this.#session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.#session.destroy();
   }
 
   sweep(now: number): void {
@@ -86,7 +119,7 @@ export class Http2ClientConnection implements Swept {
   }
 
   #onStream(stream: ServerHttp2Stream, flags: number, raw: readonly string[]): void {
-    const request = new Http2ClientStream(stream, this.#front, this.#entry, this.#client);
+    const request = new Http2ClientStream(stream, this.#front, this.#entry, this.#client, this);
     this.#streams.add(request);
     stream.on('close', () => {
       this.#streams.delete(request);
@@ -97,15 +130,14 @@ export class Http2ClientConnection implements Swept {
   }
 
   #onControlFrame(): void {
-    if (++this.#controlFrames <= MAX_CONTROL_FRAMES || this.#session.destroyed) return;
-    this.#session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    this.#session.destroy();
+    if (++this.#controlFrames > MAX_CONTROL_FRAMES) this.evict();
   }
 
   #onGone(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#front.clock.delete(this);
+    this.#front.unsent.delete(this);
     this.#onClose();
   }
 }

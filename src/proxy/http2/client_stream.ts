@@ -12,10 +12,19 @@ import { WriteStall } from '../write_stall.ts';
 import { parseHttp2Head, parseHttp2Trailers } from './request_head.ts';
 import { appendHttp2Fields } from './response_fields.ts';
 
+/** What the streams of a connection share. */
+export interface ConnectionOutput {
+  /** Little waits for the client. */
+  readonly hasRoom: boolean;
+  /** Hears of every piece of an answer before it is written. */
+  onGiven(bytes: number): void;
+}
+
 export class Http2ClientStream implements ClientStream {
   // RFC 8441 is not offered: browsers open a connection of HTTP/1.1 for a WebSocket.
   readonly tunnel = null;
   readonly #stream: ServerHttp2Stream;
+  readonly #connection: ConnectionOutput;
   readonly #front: Front;
   readonly #entry: Entry;
   readonly #head = new RequestHead();
@@ -34,8 +43,9 @@ export class Http2ClientStream implements ClientStream {
   /** Field lines behind the request's body. */
   #requestTrailers = '';
 
-  constructor(stream: ServerHttp2Stream, front: Front, entry: Entry, client: ClientInfo) {
+  constructor(stream: ServerHttp2Stream, front: Front, entry: Entry, client: ClientInfo, connection: ConnectionOutput) {
     this.#stream = stream;
+    this.#connection = connection;
     this.#front = front;
     this.#entry = entry;
     this.#transaction = new Transaction(this, front, client, this.#head);
@@ -44,7 +54,12 @@ export class Http2ClientStream implements ClientStream {
       // Before the readable side ends, as it does even for a body that was cut: the worker must not take it for whole.
       .on('aborted', () => this.#transaction.abandon('client_aborted'))
       .on('close', () => this.#transaction.abandon('client_aborted'))
-      .on('drain', () => this.#onDrain());
+      .on('drain', this.#onRoom);
+  }
+
+  /** Bytes of the answer that wait for the client. */
+  get unsentBytes(): number {
+    return this.#stream.writableLength;
   }
 
   begin(raw: readonly string[], endOfStream: boolean): void {
@@ -115,7 +130,12 @@ export class Http2ClientStream implements ClientStream {
     const held = this.#held;
     if (held === null) return;
     this.#held = null;
-    if (!this.#stream.write(held)) this.#transaction.pauseResponse();
+    // Where much waits already, a piece at a time must do.
+    const room = this.#connection.hasRoom;
+    this.#connection.onGiven(held.length);
+    if (!room) this.#stream.write(held, this.#onRoom);
+    else if (this.#stream.write(held)) return;
+    this.#transaction.pauseResponse();
   }
 
   sendEnd(trailers: string): void {
@@ -123,8 +143,9 @@ export class Http2ClientStream implements ClientStream {
     this.#held = null;
     this.#trailers = trailers;
     if (this.#stream.writableEnded) return;
-    if (held === null) this.#stream.end();
-    else this.#stream.end(held);
+    if (held === null) return void this.#stream.end();
+    this.#connection.onGiven(held.length);
+    this.#stream.end(held);
   }
 
   sendAnswer(status: number, fields: string, body: string): void {
@@ -210,8 +231,8 @@ export class Http2ClientStream implements ClientStream {
     else this.#requestTrailers = trailers;
   }
 
-  #onDrain(): void {
+  readonly #onRoom = (): void => {
     this.#stall.reset();
     this.#transaction.resumeResponse();
-  }
+  };
 }

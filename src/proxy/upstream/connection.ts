@@ -64,7 +64,8 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
       'path' in address
         ? net.connect({ path: address.path })
         : net.connect({ host: address.host, port: address.port, noDelay: true, autoSelectFamily: false });
-    this.#wire = new Wire(socket, this);
+    // With a head comes little of its body: until then nobody can say that the client takes none.
+    this.#wire = new Wire(socket, this, true);
     this.#out = new Outbox(this.#wire);
     clock.add(this);
   }
@@ -205,6 +206,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
     if (head.bodyKind === 'close') this.#reusable = false;
     this.#body.begin(head.bodyKind, head.contentLength);
     if (this.#body.complete) this.#finish();
+    else this.#wire.readLittle(false);
   }
 
   #waitForBody(): void {
@@ -233,6 +235,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
     if (this.#reusable && this.#requestComplete && !this.#origin.removed) {
       this.#state = 'idle';
       this.#deadline = 0;
+      this.#wire.readLittle(true);
       this.idleSince = this.#clock.now();
       this.reused = true;
       this.#wire.resume();
