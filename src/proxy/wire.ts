@@ -119,6 +119,14 @@ export class Wire {
     return (this.#socket._handle?.bytesWritten ?? 0) - this.#underWay;
   }
 
+  /** Whether a write goes to the system at once, its bytes not kept; if not, `onDrain` says when. */
+  get isIdle(): boolean {
+    if (!this.#isBusy()) return true;
+    this.#drainWanted = true;
+    this.#listenToRequest();
+    return false;
+  }
+
   /** Whether more should be written; if not, `onDrain` says when. */
   get hasRoom(): boolean {
     if (!this.#isBusy() || (this.#requestBytes < LARGE_WRITE && this.unsent < HIGH_WATER)) return true;

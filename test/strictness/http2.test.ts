@@ -77,7 +77,7 @@ describe('requests of HTTP/2', { concurrency: AT_ONCE }, () => {
   });
 });
 
-async function send({ fields, data, trailers }: Http2Case, mark: string): Promise<Http2Outcome | 'goaway'> {
+async function send({ fields, data, trailers }: Http2Case, mark: string): Promise<Http2Outcome | 'reset' | 'goaway'> {
   using client = await connectFrames(daemon);
   const marked: Fields = [...fields, [MARK, mark]];
   client.send(...headerFrames(1, marked, data.length === 0 ? END_STREAM : 0));

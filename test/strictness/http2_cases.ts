@@ -1,11 +1,8 @@
 /** Requests of HTTP/2 that are malformed, or that a worker of HTTP/1.1 could understand otherwise, and what must become of them. */
 import type { Fields } from '../support/frames.ts';
 
-/**
- * forwarded: the worker gets it, and what it gets says the same in HTTP/1.1. reset, goaway: the stream or the connection
- * ends without an answer. A status: the answer is the proxy's own.
- */
-export type Http2Outcome = 'forwarded' | 'reset' | 'goaway' | number;
+/** forwarded: the worker gets it, and what it gets says the same in HTTP/1.1. A status: the answer is the proxy's own. */
+export type Http2Outcome = 'forwarded' | number;
 
 export interface Http2Case {
   /** The section of the rule, and what is tried. */

@@ -5,9 +5,8 @@ import type { Http2Case } from './http2_cases.ts';
 
 const NAMES: readonly Http2Case[] = [
   ...['X-Upper', 'aCcept', 'CONTENT-LENGTH', 'Transfer-Encoding'].map((name) =>
-    one(`RFC 9113 8.2.1: the name ${name} in upper case`, 'reset', withField(name, '5')),
+    one(`RFC 9113 8.2.1: the name ${name} in upper case`, 400, withField(name, '5')),
   ),
-  // nghttp2 leaves out fields whose names or values could not stand in a head.
   ...[
     'x\r\ny',
     'x: y\r\nz',
@@ -21,20 +20,12 @@ const NAMES: readonly Http2Case[] = [
     '',
     'content-length ',
     'transfer-encoding:',
-  ].map((name) =>
-    one(`RFC 9113 8.2.1: the name ${JSON.stringify(name)}`, 'forwarded', withField(name, 'chunked'), {
-      understood: request(),
-    }),
-  ),
+  ].map((name) => one(`RFC 9113 8.2.1: the name ${JSON.stringify(name)}`, 400, withField(name, 'chunked'))),
   ...['\r\nContent-Length: 5', '\nx', '\r', '\0', '\x01', '\x7f', '\x1b'].map((part) =>
-    one(`RFC 9113 8.2.1: ${JSON.stringify(part)} in a value`, 'forwarded', withField('x-a', `a${part}b`), {
-      understood: request(),
-    }),
+    one(`RFC 9113 8.2.1: ${JSON.stringify(part)} in a value`, 400, withField('x-a', `a${part}b`)),
   ),
   ...[' a', 'a ', '\ta', 'a\t'].map((value) =>
-    one(`RFC 9113 8.2.1: the value ${JSON.stringify(value)} is left out`, 'forwarded', withField('x-a', value), {
-      understood: request(),
-    }),
+    one(`RFC 9113 8.2.1: the value ${JSON.stringify(value)}`, 400, withField('x-a', value)),
   ),
   one('RFC 9110 5.5: bytes beyond ASCII in a value', 'forwarded', withField('x-a', '\xe9\xff')),
   ...['x_y', 'x.y', 'content_length', 'transfer_encoding', 'x_forwarded_for'].map((name) =>
@@ -55,8 +46,8 @@ const CONNECTION: readonly Http2Case[] = [
     ['te', 'gzip'],
     ['te', 'trailers, chunked'],
     ['te', ''],
-  ].map(([name = '', value = '']) => one(`RFC 9113 8.2.2: ${name}: ${value}`, 'reset', withField(name, value))),
-  one('RFC 9113 8.2.2: transfer-encoding with a body', 'reset', post([['transfer-encoding', 'chunked']]), {
+  ].map(([name = '', value = '']) => one(`RFC 9113 8.2.2: ${name}: ${value}`, 400, withField(name, value))),
+  one('RFC 9113 8.2.2: transfer-encoding with a body', 400, post([['transfer-encoding', 'chunked']]), {
     body: SMUGGLED,
   }),
   one('RFC 9113 8.2.2: te: trailers', 'forwarded', withField('te', 'trailers')),
@@ -64,36 +55,31 @@ const CONNECTION: readonly Http2Case[] = [
 ];
 
 const LENGTHS: readonly Http2Case[] = [
-  one('RFC 9113 8.1.1: a content-length larger than the DATA', 'reset', post([['content-length', '10']]), {
+  one('RFC 9113 8.1.1: a content-length larger than the DATA', 400, post([['content-length', '10']]), {
     body: 'hello',
   }),
-  one('RFC 9113 8.1.1: a content-length smaller than the DATA', 'goaway', post([['content-length', '2']]), {
+  one('RFC 9113 8.1.1: a content-length smaller than the DATA', 400, post([['content-length', '2']]), {
     body: SMUGGLED,
   }),
-  one('RFC 9113 8.1.1: a content-length of 0 before DATA', 'goaway', post([['content-length', '0']]), {
+  one('RFC 9113 8.1.1: a content-length of 0 before DATA', 400, post([['content-length', '0']]), {
     body: SMUGGLED,
   }),
-  one(
-    'RFC 9113 8.1.1: a content-length and more DATA in a frame of its own',
-    'goaway',
-    post([['content-length', '5']]),
-    {
-      body: ['hello', SMUGGLED],
-    },
-  ),
-  one('RFC 9113 8.1.1: a content-length without DATA', 'reset', post([['content-length', '5']])),
-  one('RFC 9113 8.1.1: a content-length with an empty DATA frame', 'reset', post([['content-length', '5']]), {
+  one('RFC 9113 8.1.1: a content-length and more DATA in a frame of its own', 400, post([['content-length', '5']]), {
+    body: ['hello', SMUGGLED],
+  }),
+  one('RFC 9113 8.1.1: a content-length without DATA', 400, post([['content-length', '5']])),
+  one('RFC 9113 8.1.1: a content-length with an empty DATA frame', 400, post([['content-length', '5']]), {
     body: '',
   }),
-  one('RFC 9113 8.1.1: a content-length of GET without DATA', 'reset', withField('content-length', '5')),
+  one('RFC 9113 8.1.1: a content-length of GET without DATA', 400, withField('content-length', '5')),
   ...['+5', '-5', '5 ', '5,5', '5, 5', '0x5', '', '5;', '5.0', '5e0', '99999999999999999999999'].map((value) =>
-    one(`RFC 9110 8.6: the content-length ${JSON.stringify(value)}`, 'reset', post([['content-length', value]]), {
+    one(`RFC 9110 8.6: the content-length ${JSON.stringify(value)}`, 400, post([['content-length', value]]), {
       body: 'hello',
     }),
   ),
   one(
     'RFC 9112 6.3: two equal lengths',
-    'reset',
+    400,
     post([
       ['content-length', '5'],
       ['content-length', '5'],
@@ -102,7 +88,7 @@ const LENGTHS: readonly Http2Case[] = [
   ),
   one(
     'RFC 9112 6.3: two different lengths',
-    'reset',
+    400,
     post([
       ['content-length', '5'],
       ['content-length', '6'],
@@ -134,7 +120,7 @@ const TRAILERS: readonly Http2Case[] = [
     ['X-Upper', 'x'],
     ['te', 'gzip'],
   ].map(([name = '', value = '']) =>
-    one(`RFC 9113 8.1: ${name}: ${value} behind the DATA`, 'reset', post([]), {
+    one(`RFC 9113 8.1: ${name}: ${value} behind the DATA`, 400, post([]), {
       body: 'hello',
       trailers: [[name, value]],
     }),
@@ -152,7 +138,7 @@ const TRAILERS: readonly Http2Case[] = [
       trailers: [[name, 'forged-by-client']],
     }),
   ),
-  one('RFC 9113 8.2.1: CR LF behind the DATA is left out', 'forwarded', post([]), {
+  one('RFC 9113 8.2.1: CR LF behind the DATA', 400, post([]), {
     body: 'hello',
     trailers: [['x-a', `b\r\n\r\n${SMUGGLED}`]],
   }),
@@ -181,7 +167,7 @@ const AMOUNTS: readonly Http2Case[] = [
   ),
   one(
     'RFC 9113 10.5.1: 1,000 fields',
-    'reset',
+    431,
     request(
       {},
       repeated(1000, (i) => [`x-${i}`, 'y']),

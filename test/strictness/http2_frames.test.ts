@@ -138,8 +138,10 @@ const OF_THE_CONNECTION: readonly Broken[] = [
     code: COMPRESSION,
     frames: () => [frame(HEADERS, 5, 1, Buffer.from([0x00, 0x05, 0x61]))],
   },
+];
+
+const OF_THE_STREAM: readonly Broken[] = [
   { name: '5.1: DATA after the end of the stream', code: CLOSED, frames: () => [slow(), frame(DATA, 0, 1, 'x')] },
-  // A stream's error, which may be taken for the connection's (section 5.4).
   {
     name: '6.9: WINDOW_UPDATE of 0 on a stream',
     code: PROTOCOL,
@@ -150,9 +152,6 @@ const OF_THE_CONNECTION: readonly Broken[] = [
     code: FLOW_CONTROL,
     frames: () => [slow(), frame(WINDOW_UPDATE, 0, 1, uint32(MAX_WINDOW))],
   },
-];
-
-const OF_THE_STREAM: readonly Broken[] = [
   { name: '8.1: a second head without the end of the stream', code: PROTOCOL, frames: () => [slow(1, 0), slow(1, 0)] },
 ];
 

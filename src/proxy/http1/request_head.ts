@@ -8,7 +8,7 @@ import { normalizePath } from './path.ts';
 export const MAX_TARGET = 8 * 1024;
 const KNOWN_METHODS = new Set(METHODS);
 
-type FieldKind =
+export type FieldKind =
   | 'host'
   | 'content_length'
   | 'transfer_encoding'

@@ -1,30 +1,47 @@
-/** One request of an HTTP/2 connection and its answer. */
-import { constants } from 'node:http2';
-import type { ServerHttp2Stream } from 'node:http2';
+/** One request of an HTTP/2 connection and its answer. A connection uses one again for another stream. */
 import type { Entry, Front } from '../front.ts';
-import { RequestHead } from '../http1/request_head.ts';
+import { refuse, RequestHead } from '../http1/request_head.ts';
 import type { ResponseHead } from '../http1/response_head.ts';
 import { MinimumRate } from '../minimum_rate.ts';
 import { Transaction } from '../transaction.ts';
 import type { ClientStream } from '../transaction.ts';
 import type { ClientInfo } from '../client_identity.ts';
 import { WriteStall } from '../write_stall.ts';
+import { INTERNAL_ERROR, MAX_FRAME, NO_ERROR, PROTOCOL_ERROR } from './frames.ts';
+import type { FrameWriter } from './frames.ts';
 import { parseHttp2Head, parseHttp2Trailers } from './request_head.ts';
-import { appendHttp2Fields } from './response_fields.ts';
+import type { RequestField } from './request_head.ts';
 
 /** What the streams of a connection share. */
-export interface ConnectionOutput {
+export interface ConnectionShare {
+  readonly out: FrameWriter;
+  /** What the client takes of DATA, on all streams together. */
+  sendWindow: number;
   /** Little waits for the client. */
   readonly hasRoom: boolean;
   /** Hears of every piece of an answer before it is written. */
   onGiven(bytes: number): void;
+  /** Bytes of the stream's DATA have been taken by who wanted them. */
+  onConsumed(stream: Http2ClientStream, bytes: number): void;
+  /** Something of the stream waits for room or a window. */
+  wait(stream: Http2ClientStream): void;
+  /** Ends the stream on the wire. */
+  reset(stream: Http2ClientStream, code: number): void;
+  /** Both sides have said all they have to say; to say so again does no harm. */
+  onDone(stream: Http2ClientStream): void;
 }
 
 export class Http2ClientStream implements ClientStream {
   // RFC 8441 is not offered: browsers open a connection of HTTP/1.1 for a WebSocket.
   readonly tunnel = null;
-  readonly #stream: ServerHttp2Stream;
-  readonly #connection: ConnectionOutput;
+  id = 0;
+  sendWindow = 0;
+  /** What the client may still send of DATA, and what of it has been taken and not yet been told. */
+  receiveWindow = 0;
+  consumed = 0;
+  /** The client has said all it has to say. */
+  remoteEnded = false;
+  readonly #connection: ConnectionShare;
   readonly #front: Front;
   readonly #entry: Entry;
   readonly #head = new RequestHead();
@@ -32,67 +49,130 @@ export class Http2ClientStream implements ClientStream {
   readonly #stall = new WriteStall();
   readonly #readRate = new MinimumRate();
   readonly #writeRate = new MinimumRate();
+  /** We have said all we have to say, and it is written. */
+  #localEnded = false;
   /** By when more of the request's body must come; 0: none is waited for. */
   #deadline = 0;
-  /** A piece of the answer that may be its last: written with the end, it needs no frame of its own. */
-  #held: Buffer | null = null;
+  /** The body that has come. */
+  #received = 0;
+  #paused = false;
+  /** What came of it while its worker took none. */
+  #queue: Buffer[] = [];
   /** What completes a body with a length; until the stream ends it may still be cut or malformed (RFC 9113 section 8.1.1). */
   #lastPiece: Buffer | null = null;
-  /** Field lines behind the answer. */
-  #trailers = '';
   /** Field lines behind the request's body. */
   #requestTrailers = '';
+  /** Of the answer, what waits for a window or room. */
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #endHeld = false;
+  /** Field lines behind the answer. */
+  #trailers = '';
+  #takesTrailers = false;
+  #cutCode = INTERNAL_ERROR;
 
-  constructor(stream: ServerHttp2Stream, front: Front, entry: Entry, client: ClientInfo, connection: ConnectionOutput) {
-    this.#stream = stream;
+  constructor(front: Front, entry: Entry, client: ClientInfo, connection: ConnectionShare) {
     this.#connection = connection;
     this.#front = front;
     this.#entry = entry;
     this.#transaction = new Transaction(this, front, client, this.#head);
-    stream
-      .on('error', () => {})
-      // Before the readable side ends, as it does even for a body that was cut: the worker must not take it for whole.
-      .on('aborted', () => this.#transaction.abandon('client_aborted'))
-      .on('close', () => this.#transaction.abandon('client_aborted'))
-      .on('drain', this.#onRoom);
+  }
+
+  /** Makes it ready for a stream. */
+  open(id: number, sendWindow: number, receiveWindow: number): void {
+    this.id = id;
+    this.sendWindow = sendWindow;
+    this.receiveWindow = receiveWindow;
+    this.consumed = 0;
+    this.remoteEnded = false;
+    this.#localEnded = false;
+    this.#deadline = 0;
+    this.#received = 0;
+    this.#paused = false;
+    this.#lastPiece = null;
+    this.#requestTrailers = '';
+    this.#endHeld = false;
+    this.#trailers = '';
+    this.#takesTrailers = false;
+    this.#cutCode = INTERNAL_ERROR;
+    this.#stall.reset();
   }
 
   /** Bytes of the answer that wait for the client. */
   get unsentBytes(): number {
-    return this.#stream.writableLength;
+    return this.#heldBytes;
   }
 
-  begin(raw: readonly string[], endOfStream: boolean): void {
+  // The request.
+
+  onHead(fields: readonly RequestField[], tooLarge: boolean, endOfStream: boolean): void {
+    this.remoteEnded = endOfStream;
     const { limits } = this.#entry;
-    const status = parseHttp2Head(raw, endOfStream, this.#head, limits.maxHeaderSize);
+    const status = tooLarge
+      ? refuse(this.#head, 431, 'the request head is too large')
+      : parseHttp2Head(fields, endOfStream, this.#head, limits.maxHeaderSize);
     if (status !== 0) {
-      return this.#transaction.refuse(
-        status,
-        this.#head.problem,
-        status === 431 ? 'head_too_large' : 'bad_request',
-        endOfStream,
-      );
+      const failure = status === 431 ? 'head_too_large' : 'bad_request';
+      this.#transaction.refuse(status, this.#head.problem, failure, endOfStream);
+    } else {
+      if (!endOfStream) this.#waitForBody();
+      this.#transaction.begin(endOfStream);
     }
-    if (endOfStream) {
-      this.#transaction.begin(true);
-      this.#stream.resume();
-      return;
+  }
+
+  /** A piece of the body, not empty and lent for the call. */
+  onData(piece: Buffer): void {
+    const { bodyKind, contentLength } = this.#head;
+    this.#received += piece.length;
+    const tooLong = contentLength >= 0 && this.#received > contentLength;
+    if (tooLong || !this.#transaction.active) {
+      this.#connection.onConsumed(this, piece.length);
+      if (tooLong) this.#malformed('the body is longer than its length');
+    } else if (bodyKind === 'length' && this.#received === contentLength) {
+      this.#lastPiece = Buffer.from(piece);
+    } else if (this.#paused) {
+      this.#queue.push(Buffer.from(piece));
+    } else {
+      this.#waitForBody();
+      this.#handOver(piece);
     }
-    this.#waitForBody();
-    this.#transaction.begin(false);
-    this.#stream
-      .on('data', (chunk: Buffer) => this.#onData(chunk))
-      .on('trailers', (_fields, _flags, trailers) => this.#onTrailers(trailers))
-      .on('end', () => {
-        this.#deadline = 0;
-        this.#onBodyEnd();
-      });
+  }
+
+  /** Field lines behind the body: the stream ends with them. */
+  onTrailers(fields: readonly RequestField[]): void {
+    const trailers = parseHttp2Trailers(fields);
+    if (trailers === null) return this.#malformed('the trailers are invalid');
+    this.#requestTrailers = trailers;
+    this.onEnd();
+  }
+
+  onEnd(): void {
+    this.remoteEnded = true;
+    this.#deadline = 0;
+    if (this.#transaction.active) {
+      const { contentLength } = this.#head;
+      // RFC 9113 section 8.1.1.
+      if (contentLength >= 0 && this.#received !== contentLength) {
+        return this.#malformed('the body is shorter than its length');
+      }
+      if (!this.#paused) this.#handOverEnd();
+    }
+    this.#maybeDone();
+  }
+
+  /** The client wants no more of it, or is gone. */
+  onReset(): void {
+    this.#localEnded = true;
+    this.remoteEnded = true;
+    this.#forget();
+    this.#transaction.abandon('client_aborted');
+    this.#connection.onDone(this);
   }
 
   sweep(now: number): void {
     const { writeIdleMs, minRate } = this.#entry.limits;
     const transaction = this.#transaction;
-    const waiting = this.#stream.writableLength;
+    const waiting = this.#heldBytes;
     if (
       this.#stall.check(waiting, now, writeIdleMs) ||
       this.#readRate.isTooSlow(transaction.bytesOut - waiting, waiting > 0, now, minRate)
@@ -103,136 +183,194 @@ export class Http2ClientStream implements ClientStream {
       transaction.fail('body_timeout', 'the request body came too slowly');
     } else if (this.#deadline !== 0 && now >= this.#deadline) {
       this.#deadline = 0;
-      this.#transaction.fail('body_timeout', 'the request body stopped coming');
+      transaction.fail('body_timeout', 'the request body stopped coming');
     }
   }
 
-  sendContinue(): void {
-    this.#stream.additionalHeaders({ ':status': 100 });
-  }
-
-  sendHead(head: ResponseHead, fields: string): void {
-    const out = [':status', String(head.status)];
-    appendHttp2Fields(out, fields);
-    if (head.bodyKind === 'length') out.push('content-length', String(head.contentLength));
-    const empty = head.bodyKind === 'none' || (head.bodyKind === 'length' && head.contentLength === 0);
-    // To wait for trailers costs an event and a frame, so that there must be a reason to expect some.
-    const trailers = head.trailers === 'announced' || (head.trailers === 'possible' && this.#head.acceptsTrailers);
-    this.#respond(out, empty, trailers && !empty);
-  }
-
-  sendData(chunk: Buffer): void {
-    this.flush();
-    this.#held = Buffer.from(chunk);
-  }
-
-  flush(): void {
-    const held = this.#held;
-    if (held === null) return;
-    this.#held = null;
-    // Where much waits already, a piece at a time must do.
-    const room = this.#connection.hasRoom;
-    this.#connection.onGiven(held.length);
-    if (!room) this.#stream.write(held, this.#onRoom);
-    else if (this.#stream.write(held)) return;
-    this.#transaction.pauseResponse();
-  }
-
-  sendEnd(trailers: string): void {
-    const held = this.#held;
-    this.#held = null;
-    this.#trailers = trailers;
-    if (this.#stream.writableEnded) return;
-    if (held === null) return void this.#stream.end();
-    this.#connection.onGiven(held.length);
-    this.#stream.end(held);
-  }
-
-  sendAnswer(status: number, fields: string, body: string): void {
-    const out = [':status', String(status)];
-    appendHttp2Fields(out, fields);
-    out.push('content-length', String(Buffer.byteLength(body)));
-    const empty = body === '' || this.#head.method === 'HEAD';
-    this.#respond(out, empty);
-    if (!empty) this.#stream.end(body);
-  }
-
   pauseRequest(): void {
-    this.#stream.pause();
+    this.#paused = true;
     this.#deadline = 0;
   }
 
   resumeRequest(): void {
-    this.#waitForBody();
-    this.#stream.resume();
-  }
-
-  cut(): void {
-    if (!this.#stream.destroyed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-  }
-
-  onSettled(): void {
-    this.#deadline = 0;
-    // RFC 9113 section 8.1: the rest of the body need not be sent. It goes out behind the answer.
-    if (!this.#transaction.requestComplete) {
-      this.#stream.resume();
-      this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    if (!this.#paused) return;
+    this.#paused = false;
+    while (this.#queue.length > 0 && !this.#isPaused()) {
+      const piece = this.#queue.shift();
+      if (piece !== undefined) this.#handOver(piece);
+      if (!this.#transaction.active) return;
     }
+    if (this.#isPaused()) return;
+    if (this.remoteEnded) this.#handOverEnd();
+    else this.#waitForBody();
   }
 
-  #respond(fields: readonly string[], endStream: boolean, waitForTrailers = false): void {
-    if (this.#stream.destroyed || this.#stream.closed) return;
-    this.#stream.respond(fields, { endStream, waitForTrailers });
-    if (waitForTrailers) this.#stream.on('wantTrailers', () => this.#sendTrailers());
+  // Asked through a function because it changes behind the compiler's back.
+  #isPaused(): boolean {
+    return this.#paused;
   }
 
-  #sendTrailers(): void {
-    const flat: string[] = [];
-    appendHttp2Fields(flat, this.#trailers);
-    const trailers: Record<string, string> = {};
-    for (let i = 0; i + 1 < flat.length; i += 2) {
-      const name = flat[i] ?? '';
-      const before = trailers[name];
-      // node:http2 throws at a list for what it takes for a single value.
-      trailers[name] = before === undefined ? (flat[i + 1] ?? '') : `${before}, ${flat[i + 1] ?? ''}`;
+  #handOver(piece: Buffer): void {
+    const { length } = piece;
+    this.#transaction.body(piece);
+    this.#connection.onConsumed(this, length);
+  }
+
+  #handOverEnd(): void {
+    const last = this.#lastPiece;
+    this.#lastPiece = null;
+    if (last !== null) {
+      this.#connection.onConsumed(this, last.length);
+      if (!this.#transaction.body(last)) return;
     }
-    this.#stream.sendTrailers(trailers);
+    this.#transaction.bodyEnd(this.#requestTrailers);
+  }
+
+  #malformed(reason: string): void {
+    this.#cutCode = PROTOCOL_ERROR;
+    this.#transaction.fail('bad_request', reason);
   }
 
   #waitForBody(): void {
     this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
   }
 
-  #onData(chunk: Buffer): void {
-    if (!this.#transaction.active) return;
-    this.#waitForBody();
-    const head = this.#head;
-    if (head.bodyKind === 'length' && this.#transaction.bytesIn + chunk.length === head.contentLength) {
-      this.#lastPiece = chunk;
-    } else {
-      this.#transaction.body(chunk);
+  // The answer.
+
+  sendContinue(): void {
+    this.#connection.out.head(this.id, 100, -1, '', false);
+    this.#connection.out.schedule();
+  }
+
+  sendHead(head: ResponseHead, fields: string): void {
+    const { bodyKind, contentLength } = head;
+    const length = bodyKind === 'length' ? contentLength : -1;
+    this.#takesTrailers = head.trailers === 'announced' || this.#head.acceptsTrailers;
+    this.#localEnded = bodyKind === 'none' || length === 0;
+    this.#connection.out.head(this.id, head.status, length, fields, this.#localEnded);
+  }
+
+  sendData(chunk: Buffer): void {
+    this.#connection.onGiven(chunk.length);
+    let from = 0;
+    if (this.#heldBytes === 0) {
+      while (from < chunk.length) {
+        const written = this.#write(chunk, from);
+        if (written === 0) break;
+        from += written;
+      }
+    }
+    if (from < chunk.length) this.#hold(chunk.subarray(from));
+  }
+
+  flush(): void {
+    this.#connection.out.schedule();
+    if (this.#heldBytes > 0 || !this.#connection.hasRoom) {
+      this.#connection.wait(this);
+      this.#transaction.pauseResponse();
     }
   }
 
-  #onBodyEnd(): void {
-    const transaction = this.#transaction;
-    const last = this.#lastPiece;
+  sendEnd(trailers: string): void {
+    if (this.#localEnded) return this.#connection.out.schedule();
+    this.#trailers = this.#takesTrailers ? trailers : '';
+    if (this.#heldBytes > 0) {
+      this.#endHeld = true;
+      this.#connection.wait(this);
+    } else {
+      this.#writeEnd();
+    }
+    this.#connection.out.schedule();
+  }
+
+  sendAnswer(status: number, fields: string, body: string): void {
+    const bytes = Buffer.from(body);
+    const empty = bytes.length === 0 || this.#head.method === 'HEAD';
+    this.#localEnded = empty;
+    this.#connection.out.head(this.id, status, bytes.length, fields, empty);
+    if (!empty) {
+      this.sendData(bytes);
+      this.sendEnd('');
+    }
+    this.#connection.out.schedule();
+  }
+
+  /** Room or a window has opened: goes on with one frame of what waits. Returns whether more does. */
+  goOn(): boolean {
+    const [first] = this.#held;
+    if (first !== undefined) {
+      const written = this.#write(first, 0);
+      if (written === 0) return true;
+      this.#stall.reset();
+      this.#heldBytes -= written;
+      if (written === first.length) this.#held.shift();
+      else this.#held[0] = first.subarray(written);
+      if (this.#heldBytes > 0) return true;
+    }
+    if (this.#endHeld) this.#writeEnd();
+    else this.#transaction.resumeResponse();
+    return false;
+  }
+
+  cut(): void {
+    if (this.#localEnded && this.remoteEnded) return this.#maybeDone();
+    this.#localEnded = true;
+    this.remoteEnded = true;
+    this.#forget();
+    this.#connection.reset(this, this.#cutCode);
+  }
+
+  onSettled(): void {
+    this.#deadline = 0;
+    this.#maybeDone();
+  }
+
+  #write(bytes: Buffer, from: number): number {
+    const connection = this.#connection;
+    if (!connection.hasRoom) return 0;
+    const length = Math.min(bytes.length - from, MAX_FRAME, this.sendWindow, connection.sendWindow);
+    if (length <= 0) return 0;
+    this.sendWindow -= length;
+    connection.sendWindow -= length;
+    connection.out.data(this.id, bytes, from, from + length);
+    return length;
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#held.push(Buffer.from(bytes));
+    this.#heldBytes += bytes.length;
+  }
+
+  #writeEnd(): void {
+    const { out } = this.#connection;
+    if (this.#trailers === '') out.end(this.id);
+    else out.trailers(this.id, this.#trailers);
+    this.#localEnded = true;
+    this.#endHeld = false;
+    this.#maybeDone();
+  }
+
+  #maybeDone(): void {
+    if (!this.#localEnded || this.#transaction.active) return;
+    // RFC 9113 section 8.1: the rest of the body need not be sent. It goes out behind the answer.
+    if (!this.remoteEnded) {
+      this.remoteEnded = true;
+      this.#forget();
+      this.#connection.reset(this, NO_ERROR);
+    } else {
+      this.#forget();
+      this.#connection.onDone(this);
+    }
+  }
+
+  /** What is kept for nobody any more; of what the client sent it is told, as if it had been taken. */
+  #forget(): void {
+    let unread = this.#lastPiece?.length ?? 0;
+    for (const piece of this.#queue) unread += piece.length;
     this.#lastPiece = null;
-    if (!transaction.active || this.#stream.aborted) return;
-    if (last !== null && !transaction.body(last)) return;
-    transaction.bodyEnd(this.#requestTrailers);
+    if (this.#queue.length > 0) this.#queue = [];
+    if (this.#held.length > 0) this.#held = [];
+    this.#heldBytes = 0;
+    if (unread > 0) this.#connection.onConsumed(this, unread);
   }
-
-  /** Before the end of the stream, whose last frame they are. */
-  #onTrailers(raw: readonly string[]): void {
-    if (!this.#transaction.active) return;
-    const trailers = parseHttp2Trailers(raw);
-    if (trailers === null) this.#transaction.fail('bad_request', 'the trailers are invalid');
-    else this.#requestTrailers = trailers;
-  }
-
-  readonly #onRoom = (): void => {
-    this.#stall.reset();
-    this.#transaction.resumeResponse();
-  };
 }

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RequestHead } from '../http1/request_head.ts';
-import { parseHttp2Head } from './request_head.ts';
+import { createRequestField, parseHttp2Head } from './request_head.ts';
 
 const PSEUDO = [':method', 'GET', ':scheme', 'https', ':authority', 'app.example', ':path', '/x?y'];
 
 function parse(raw: readonly string[], endOfStream = true): { status: number; head: RequestHead } {
   const head = new RequestHead();
-  return { status: parseHttp2Head(raw, endOfStream, head, 16 * 1024), head };
+  const fields = raw.flatMap((name, i) => (i % 2 === 0 ? [createRequestField(name, raw[i + 1] ?? '')] : []));
+  return { status: parseHttp2Head(fields, endOfStream, head, 16 * 1024), head };
 }
 
 function withPseudo(name: string, value: string): string[] {

@@ -1,6 +1,6 @@
 /**
- * An HTTP/2 request's fields as the head every protocol's requests become, checked as strictly as HTTP/1.1's own: what
- * nghttp2 lets through is written into an HTTP/1.1 head towards a worker (RFC 9113 sections 8.2, 8.3 and 10.3).
+ * An HTTP/2 request's fields as the head every protocol's requests become, checked as strictly as HTTP/1.1's own: they are
+ * written into an HTTP/1.1 head towards a worker (RFC 9113 sections 8.2, 8.3 and 10.3).
  */
 import { FIELD_VALUE, TOKEN } from '../http1/chars.ts';
 import { MAX_FIELDS, MAX_LINE, parseContentLength } from '../http1/fields.ts';
@@ -14,18 +14,57 @@ import {
   setAuthority,
   setMethod,
 } from '../http1/request_head.ts';
-import type { RequestHead } from '../http1/request_head.ts';
+import type { FieldKind, RequestHead } from '../http1/request_head.ts';
+import { createStaticFields } from './hpack.ts';
+import type { HpackField } from './hpack.ts';
 import { MAX_TRAILERS, mayBeTrailer } from '../trailers.ts';
 
 /** What a field costs a table beyond its name and value (RFC 7541 section 4.1 says 32; a line of ours has 4). */
 const LINE_OVERHEAD = 4;
+/** Of one head; a browser may have 180 cookies for a site. */
+const MAX_COOKIES = 200;
+
+const PSEUDO_BITS: Readonly<Record<string, number>> & { readonly ':scheme': number } = {
+  ':method': 1,
+  ':scheme': 2,
+  ':authority': 4,
+  ':path': 8,
+};
+
+/** RFC 9113 section 8.2.2: what says them is malformed. */
+const OF_THE_CONNECTION: ReadonlySet<string> = new Set(
+  'connection keep-alive proxy-connection transfer-encoding upgrade'.split(' '),
+);
+
+/** A field by itself, understood once for as long as the client refers to it. */
+export interface RequestField extends HpackField {
+  readonly kind: FieldKind | 'pseudo' | 'cookie' | 'other';
+  /** What makes a request with it malformed. */
+  readonly fault: string | null;
+  /** The line that is passed on; empty: none is. */
+  readonly line: string;
+}
+
+export function createRequestField(name: string, value: string): RequestField {
+  if (!isFieldValue(value)) return { name, value, kind: 'other', fault: 'a field value has an invalid byte', line: '' };
+  if (name.charCodeAt(0) === 0x3a) return { name, value, kind: 'pseudo', fault: null, line: '' };
+  const validity = nameKind(name);
+  if (validity === 0) return { name, value, kind: 'other', fault: 'a field has no valid name', line: '' };
+  if (OF_THE_CONNECTION.has(name)) return { name, value, kind: 'other', fault: 'a field of the connection', line: '' };
+  const kind = name === 'cookie' ? 'cookie' : (FIELDS.find(name, 0, name.length) ?? 'other');
+  const passes = kind === 'user_agent' || (kind === 'other' && validity === 1);
+  const line = passes && !isForwardedField(name, 0, name.length) ? `${name}: ${value}\r\n` : '';
+  return { name, value, kind, fault: null, line };
+}
+
+export const STATIC_FIELDS = createStaticFields(createRequestField);
 
 /**
- * Reads names and values in turn, as node:http2 hands them over, into `head`. `endOfStream`: no body follows. Returns 0, or
- * the status to refuse the request with.
+ * Reads a request's fields into `head`, whose `contentLength` becomes -1 when none is said. `endOfStream`: no body follows.
+ * Returns 0, or the status to refuse the request with.
  */
 export function parseHttp2Head(
-  raw: readonly string[],
+  received: readonly RequestField[],
   endOfStream: boolean,
   head: RequestHead,
   maxSize: number,
@@ -34,39 +73,42 @@ export function parseHttp2Head(
   head.problem = '';
   let size = 0;
   let count = 0;
+  let cookieCount = 0;
   let host: string | null = null;
   let path: string | null = null;
   let cookies = '';
   let fields = '';
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] ?? '';
-    const value = raw[i + 1] ?? '';
+  let pseudos = 0;
+  let regular = false;
+  for (const { name, value, kind, fault, line } of received) {
     size += name.length + value.length + LINE_OVERHEAD;
     if (size > maxSize) return refuse(head, 431, 'the request head is too large');
-    if (!isFieldValue(value)) return refuse(head, 400, 'a field value has an invalid byte');
-    if (name.charCodeAt(0) === 0x3a) {
+    if (fault !== null) return refuse(head, 400, fault);
+    if (kind === 'pseudo') {
+      // RFC 9113 section 8.3: each once, and before all others.
+      const bit = PSEUDO_BITS[name] ?? 0;
+      if (regular || (pseudos & bit) !== 0) return refuse(head, 400, 'a pseudo-header field is out of place');
+      pseudos |= bit;
       const refused = readPseudo(name, value, head);
       if (refused !== 0) return refused;
       if (name === ':path') path = value;
       continue;
     }
-    const kind = nameKind(name);
-    if (kind === 0) return refuse(head, 400, 'a field has no valid name');
+    regular = true;
     // Browsers send each cookie as a field of its own (RFC 9113 section 8.2.3), by the hundred on some sites.
-    if (name === 'cookie') {
+    if (kind === 'cookie') {
+      if (++cookieCount > MAX_COOKIES) return refuse(head, 431, 'too many cookies');
       cookies += cookies === '' ? value : `; ${value}`;
       continue;
     }
     if (++count > MAX_FIELDS) return refuse(head, 431, 'too many fields');
     if (value.length > MAX_LINE) return refuse(head, 431, 'a field is too long');
-    const known = FIELDS.find(name, 0, name.length);
-    switch (known) {
-      case undefined:
-        if (kind === 1 && !isForwardedField(name, 0, name.length)) fields += `${name}: ${value}\r\n`;
+    fields += line;
+    switch (kind) {
+      case 'other':
         break;
       case 'user_agent':
         head.userAgent = value;
-        fields += `${name}: ${value}\r\n`;
         break;
       case 'host':
         if (host !== null) return refuse(head, 400, 'there is more than one Host');
@@ -85,12 +127,8 @@ export function parseHttp2Head(
       case 'forwarded_for':
       case 'forwarded_proto':
       case 'forwarded_host':
-        noteForwarded(head, known, value);
+        noteForwarded(head, kind, value);
         break;
-      case 'connection':
-      case 'transfer_encoding':
-      case 'upgrade':
-        return refuse(head, 400, 'a field of the connection has no place in HTTP/2');
       case 'te':
         if (value.toLowerCase() !== 'trailers') return refuse(head, 400, 'TE may only be "trailers" in HTTP/2');
         head.acceptsTrailers = true;
@@ -101,33 +139,28 @@ export function parseHttp2Head(
   }
   if (cookies !== '') fields += `cookie: ${cookies}\r\n`;
   head.fields = fields;
+  // RFC 9113 section 8.3.1.
+  if ((pseudos & PSEUDO_BITS[':scheme']) === 0) return refuse(head, 400, 'a pseudo-header field is missing');
   return finish(head, path, host, endOfStream);
 }
 
-/**
- * Reads names and values in turn of what came behind a body: the field lines that are passed on, or null when they are
- * not valid.
- */
-export function parseHttp2Trailers(raw: readonly string[]): string | null {
+/** Reads the fields behind a body: the lines that are passed on, or null when they are not valid. */
+export function parseHttp2Trailers(received: readonly RequestField[]): string | null {
   let size = 0;
   let lines = '';
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] ?? '';
-    const value = raw[i + 1] ?? '';
+  for (const { name, value, kind, fault, line } of received) {
     size += name.length + value.length + LINE_OVERHEAD;
-    const kind = nameKind(name);
-    if (size > MAX_TRAILERS || kind === 0 || !isFieldValue(value)) return null;
-    switch (FIELDS.find(name, 0, name.length)) {
+    if (size > MAX_TRAILERS || fault !== null) return null;
+    switch (kind) {
+      // RFC 9113 section 8.1: no pseudo-header field.
+      case 'pseudo':
       // They would say too late how the message was to be read (RFC 9110 section 6.5.1), or nothing here (RFC 9113 section 8.2.2).
       case 'host':
       case 'content_length':
-      case 'connection':
-      case 'transfer_encoding':
-      case 'upgrade':
       case 'te':
         return null;
       default:
-        if (kind === 1 && mayBeTrailer(name)) lines += `${name}: ${value}\r\n`;
+        if (mayBeTrailer(name)) lines += line;
     }
   }
   return lines;
@@ -158,13 +191,16 @@ function finish(head: RequestHead, path: string | null, host: string | null, end
     if (!same) return refuse(head, 400, 'Host is not :authority');
   }
   if (head.authority === '') return refuse(head, 400, 'there is no :authority');
+  // RFC 9113 section 8.1.1.
+  if (endOfStream && head.contentLength > 0) return refuse(head, 400, 'Content-Length is not that of the body');
   if (path.length > MAX_TARGET) return refuse(head, 414, 'the request target is too long');
   // Absolute-form has no place in :path, and would set another authority.
   if (path.charCodeAt(0) !== 0x2f && path !== '*') return refuse(head, 400, ':path is not a path');
   const refused = parseTarget(path, 0, path.length, head);
   if (refused !== 0) return refused;
   // With a length of 0 the worker would have it all before the stream has ended, and proved not to be malformed.
-  if (!endOfStream && (head.bodyKind === 'none' || head.contentLength === 0)) head.bodyKind = 'chunked';
+  if (head.bodyKind === 'none') head.contentLength = -1;
+  if (!endOfStream && head.contentLength <= 0) head.bodyKind = 'chunked';
   return 0;
 }
 

@@ -1,0 +1,60 @@
+/** What a client may have us do for nothing, before its connection is ended. */
+
+/** Streams opened and reset: so many at once, so many a second on. */
+const RESET_BURST = 200;
+const RESETS_PER_SECOND = 30;
+
+/** A bucket that fills with time. */
+export class Allowance {
+  #left = RESET_BURST;
+  #at: number;
+
+  /** `now` in milliseconds of a monotonic clock, as in `take`. */
+  constructor(now: number) {
+    this.#at = now;
+  }
+
+  /** False: there is none left. */
+  take(now: number): boolean {
+    this.#left = Math.min(RESET_BURST, this.#left + ((now - this.#at) * RESETS_PER_SECOND) / 1000);
+    this.#at = now;
+    if (this.#left < 1) return false;
+    this.#left -= 1;
+    return true;
+  }
+}
+
+/** Frames of half a second that say nothing or only want an answer. */
+const MAX_IDLE_FRAMES = 50;
+/** Frames of half a second that cost little: what is obsolete or unknown, and updates of windows beside one for each so many bytes of answers. */
+const MAX_CHEAP_FRAMES = 1_000;
+const BYTES_PER_UPDATE = 512;
+
+export class FrameBudget {
+  #idle = 0;
+  #cheap = 0;
+  #given = 0;
+
+  /** Half a second has passed. */
+  renew(): void {
+    this.#idle = 0;
+    this.#cheap = 0;
+  }
+
+  spend(): boolean {
+    return ++this.#idle <= MAX_IDLE_FRAMES;
+  }
+
+  spendLittle(): boolean {
+    return ++this.#cheap <= MAX_CHEAP_FRAMES;
+  }
+
+  /** `given`: bytes of answers so far. */
+  spendUpdate(given: number): boolean {
+    if (given - this.#given >= BYTES_PER_UPDATE) {
+      this.#given += BYTES_PER_UPDATE;
+      return true;
+    }
+    return this.spendLittle();
+  }
+}
