@@ -221,7 +221,7 @@ export class Exchange implements ChannelListener, Held {
     this.worker = target.id;
     target.inFlight++;
     // What changes its protocol never comes back, and what idled may just be closing: a tunnel gets a fresh one.
-    const fresh = this.#request?.websocket === true;
+    const fresh = this.#request !== null && this.#request.upgrade !== '';
     const { clock } = this.#context;
     const idle = fresh ? null : target.takeIdle(clock.now() - service.entry.idleTimeoutMs);
     if (idle !== null) {
@@ -243,7 +243,7 @@ export class Exchange implements ChannelListener, Held {
     this.#started = true;
     this.#sentAttempts++;
     const service = this.#service;
-    if (request.websocket && service !== null && channel instanceof UpstreamConnection) {
+    if (request.upgrade !== '' && service !== null && channel instanceof UpstreamConnection) {
       this.#channel = null;
       return channel.release((socket) => this.#client.onConnection(socket, service));
     }

@@ -274,7 +274,8 @@ export class Transaction implements ExchangeClient {
     upstream.framing = head.bodyKind;
     upstream.contentLength = head.contentLength;
     upstream.acceptsTrailers = head.acceptsTrailers;
-    upstream.websocket = head.websocket && route.upgrade && this.#stream.tunnel !== null;
+    upstream.upgrade =
+      head.upgrade === '' || this.#stream.tunnel === null ? '' : (route.upgrades.get(head.upgrade) ?? '');
     for (const step of route.onForward) step(upstream, head);
     // RFC 9110 section 10.1.1: to take the body is our decision; the worker never sees the expectation.
     if (head.expectContinue && !this.requestComplete) this.#stream.sendContinue();
