@@ -10,6 +10,7 @@ import { FIXTURES, freePort, startDaemon, temporaryFolder } from './support/daem
 import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { run } from './support/processes.ts';
+import { createSelfSigned } from './support/self_signed.ts';
 
 const PROTOCOLS = ['https', 'h2', 'h2c'] as const;
 
@@ -17,17 +18,7 @@ let daemon: Daemon;
 const upstreams: ChildProcess[] = [];
 before(async () => {
   const folder = temporaryFolder();
-  const [key, certificate] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
-  const made = await run('openssl', [
-    ...'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=inner.example'.split(' '),
-    '-addext',
-    'subjectAltName=DNS:inner.example',
-    '-keyout',
-    key,
-    '-out',
-    certificate,
-  ]);
-  assert.equal(made.code, 0, made.stderr);
+  const { key, certificate } = await createSelfSigned(folder, 'inner.example');
   const ports: Record<string, number> = {};
   for (const protocol of PROTOCOLS) {
     const port = (ports[protocol] = await freePort());

@@ -236,7 +236,12 @@ export class Transaction implements ExchangeClient {
       this.#stream.flush();
       this.abandon('upstream_cut');
     } else {
-      const said = failure === 'no_worker' ? this.#unavailable() : '';
+      const said =
+        failure === 'no_worker'
+          ? this.#unavailable()
+          : failure === 'no_upgrade'
+            ? 'an upstream of h2 or h2c has no connection that could change its protocol'
+            : '';
       this.fail(failure, error === undefined ? said : 'the worker did not answer as HTTP asks');
     }
   }

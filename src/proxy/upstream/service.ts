@@ -1,13 +1,15 @@
 /** A proxy's view of a service: which workers may be asked, which one is next, and who waits while there is none. */
+import tls from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { Clock, Swept } from '../clock.ts';
-import { createDispatcher } from '../../dispatcher.ts';
+import { createDispatcher, secureConnectOptions } from '../../dispatcher.ts';
 import type { ServiceEntry, TargetEntry } from '../../snapshot.ts';
 import type { AffinitySource } from './affinity.ts';
 import { choose } from './balancer.ts';
 import type { Candidate } from './balancer.ts';
 import type { ChannelListener } from './channel.ts';
 import type { Origin, UpstreamConnection } from './connection.ts';
+import { OwnConnection } from './own_connection.ts';
 import { UndiciChannel } from './undici_channel.ts';
 
 /** A target that starts slowly begins with this part of its share. */
@@ -26,6 +28,8 @@ export class Target implements Origin, Candidate {
   /** Left the upstreams part: finishes what it has, gets nothing new. */
   removed = false;
   #dispatcher: Dispatcher | null = null;
+  /** Who is trusted, made ready: reading a file of roots takes a while. */
+  #trust: { readonly roots: string | null; readonly context: tls.SecureContext } | null = null;
 
   /** `now` is the clock's. */
   constructor(entry: TargetEntry, now: number) {
@@ -40,6 +44,11 @@ export class Target implements Origin, Candidate {
 
   get address(): TargetEntry['address'] {
     return this.entry.address;
+  }
+
+  /** Many requests share its connections, so that none can change its protocol. */
+  get isShared(): boolean {
+    return this.entry.protocol === 'h2' || this.entry.protocol === 'h2c';
   }
 
   succeeded(): void {
@@ -65,6 +74,20 @@ export class Target implements Origin, Candidate {
     this.#dispatcher ??= createDispatcher({ protocol, serverName, ...address, ...service });
     const http2 = protocol !== 'https';
     return new UndiciChannel(this.#dispatcher, listener, clock, { timeouts: service, http2, serverName, reused });
+  }
+
+  /** A connection for a single request that changes its protocol. */
+  ownConnection(listener: ChannelListener, clock: Clock, service: ServiceEntry): OwnConnection {
+    const { protocol, serverName, address } = this.entry;
+    const { trustedRoots: roots, connectTimeoutMs } = service;
+    let secure: tls.ConnectionOptions | null = null;
+    if (protocol !== 'http' && 'host' in address) {
+      if (this.#trust?.roots !== roots) {
+        this.#trust = { roots, context: tls.createSecureContext(roots === null ? {} : { ca: roots }) };
+      }
+      secure = secureConnectOptions({ ...address, serverName }, this.#trust.context);
+    }
+    return new OwnConnection(listener, clock, { address, secure, connectTimeoutMs });
   }
 
   closeIdle(): void {
