@@ -28,14 +28,22 @@ export class Target implements Origin, Candidate {
   /** Left the upstreams part: finishes what it has, gets nothing new. */
   removed = false;
   #dispatcher: Dispatcher | null = null;
-  /** Who is trusted, made ready: reading a file of roots takes a while. */
-  #trust: { readonly roots: string | null; readonly context: tls.SecureContext } | null = null;
+  #trustedRoots: string | null = null;
+  /** Them made ready: that takes a while. */
+  #trust: tls.SecureContext | null = null;
 
   /** `now` is the clock's. */
   constructor(entry: TargetEntry, now: number) {
     this.entry = entry;
     this.since = now;
     this.weight = entry.weight;
+  }
+
+  update(entry: TargetEntry, { trustedRoots }: ServiceEntry): void {
+    // Whoever was believed by another proof must give the one that is asked now.
+    if (entry.serverName !== this.entry.serverName || trustedRoots !== this.#trustedRoots) this.closeIdle();
+    this.entry = entry;
+    this.#trustedRoots = trustedRoots;
   }
 
   get id(): string {
@@ -79,13 +87,11 @@ export class Target implements Origin, Candidate {
   /** A connection for a single request that changes its protocol. */
   ownConnection(listener: ChannelListener, clock: Clock, service: ServiceEntry): OwnConnection {
     const { protocol, serverName, address } = this.entry;
-    const { trustedRoots: roots, connectTimeoutMs } = service;
+    const { connectTimeoutMs } = service;
     let secure: tls.ConnectionOptions | null = null;
     if (protocol !== 'http' && 'host' in address) {
-      if (this.#trust?.roots !== roots) {
-        this.#trust = { roots, context: tls.createSecureContext(roots === null ? {} : { ca: roots }) };
-      }
-      secure = secureConnectOptions({ ...address, serverName }, this.#trust.context);
+      this.#trust ??= tls.createSecureContext(this.#trustedRoots === null ? {} : { ca: this.#trustedRoots });
+      secure = secureConnectOptions({ ...address, serverName }, this.#trust);
     }
     return new OwnConnection(listener, clock, { address, secure, connectTimeoutMs });
   }
@@ -94,6 +100,7 @@ export class Target implements Origin, Candidate {
     for (const connection of this.idle.splice(0)) connection.destroy();
     const dispatcher = this.#dispatcher;
     this.#dispatcher = null;
+    this.#trust = null;
     // Its requests end first.
     dispatcher?.close().catch(() => {});
   }
