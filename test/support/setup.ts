@@ -20,22 +20,23 @@ const NEEDS: readonly Need[] = [
   { package: 'python3-multipart', check: ['/usr/bin/python3', '-c', 'import multipart'] },
 ];
 /** What the bench needs, and whom it compares with: it does without those that are missing. */
-const BENCH_TOOLS: readonly Need[] = [
-  ...NEEDS.filter((need) => ['curl', 'openssl', 'wrk'].includes(need.package)),
-  { package: 'nghttp2-client', check: ['which', 'h2load'] },
-];
+const BENCH_TOOLS = NEEDS.filter((need) => ['curl', 'openssl', 'wrk', 'nghttp2-client'].includes(need.package));
 const BENCH_PEERS: readonly Need[] = [
   { package: 'nginx-light', check: ['which', 'nginx'] },
   { package: 'haproxy', check: ['which', 'haproxy'] },
   { package: 'caddy', check: ['which', 'caddy'] },
 ];
 
-const isBench = process.argv.includes('--bench');
+/** What only proofs need. */
+const PROVE_NEEDS: readonly Need[] = [{ package: 'testssl.sh', check: ['which', 'testssl'] }];
+
+const bench = process.argv.includes('--bench');
+const needs = bench ? BENCH_TOOLS : process.argv.includes('--prove') ? [...NEEDS, ...PROVE_NEEDS] : NEEDS;
 const isMissing = ({ check: [command, ...args] }: Need): boolean => spawnSync(command, args).status !== 0;
-const missing = (isBench ? [...BENCH_TOOLS, ...BENCH_PEERS] : NEEDS).filter(isMissing);
+const missing = [...needs, ...(bench ? BENCH_PEERS : [])].filter(isMissing);
 if (missing.length > 0) {
   const status = install(missing.map((need) => need.package));
-  process.exitCode = isBench && !BENCH_TOOLS.some(isMissing) ? 0 : status;
+  process.exitCode = needs.some(isMissing) ? status : 0;
 }
 
 function install(packages: readonly string[]): number {
