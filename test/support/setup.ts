@@ -10,6 +10,7 @@ interface Need {
 const NEEDS: readonly Need[] = [
   { package: 'curl', check: ['which', 'curl'] },
   { package: 'openssl', check: ['which', 'openssl'] },
+  { package: 'chromium', check: ['which', 'chromium'] },
   { package: 'sslscan', check: ['which', 'sslscan'] },
   { package: 'wrk', check: ['which', 'wrk'] },
   { package: 'nghttp2-client', check: ['which', 'h2load'] },
