@@ -1,4 +1,4 @@
-/** HTTP to servers that want TLS or HTTP/2, through undici. A leaf: probes and proxies both need it. */
+/** Ways to servers that want TLS or HTTP/2, mostly through undici. A leaf: probes and proxies both need it. */
 import net from 'node:net';
 import tls from 'node:tls';
 import { Client, H2CClient, Pool } from 'undici';
@@ -35,9 +35,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
   if (protocol === 'h2c') return new H2CClient(`http://${authority}`, { ...shared, maxConcurrentStreams: MAX_STREAMS });
   const connect = {
-    // Whatever name is sent as SNI, this is the one to be proved.
-    checkServerIdentity: (_sent: string, certificate: tls.PeerCertificate) =>
-      tls.checkServerIdentity(serverName, certificate),
+    ...proofOf(serverName),
     timeout: connectTimeoutMs,
     ...(trustedRoots === null ? {} : { ca: trustedRoots }),
   };
@@ -45,6 +43,26 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     return new Pool(`https://${authority}`, { ...shared, connect, allowH2: false, pipelining: 1 });
   const streams = { maxConcurrentStreams: MAX_STREAMS, pipelining: MAX_STREAMS };
   return new Client(`https://${authority}`, { ...shared, connect, allowH2: true, ...streams });
+}
+
+/** Whatever name is sent as SNI, this is the one to be proved. */
+function proofOf(serverName: string): Required<Pick<tls.ConnectionOptions, 'checkServerIdentity'>> {
+  return { checkServerIdentity: (_sent, certificate) => tls.checkServerIdentity(serverName, certificate) };
+}
+
+/** A connection of its own to an upstream of https, for HTTP/1.1 and what may follow it; `host` is an address. */
+export function secureConnectOptions(
+  { host, port, serverName }: Pick<DispatcherOptions, 'host' | 'port' | 'serverName'>,
+  secureContext: tls.SecureContext,
+): tls.ConnectionOptions {
+  return {
+    host,
+    port,
+    secureContext,
+    ...serverNameOption(serverName),
+    ...proofOf(serverName),
+    ALPNProtocols: ['http/1.1'],
+  };
 }
 
 /**

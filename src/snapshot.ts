@@ -50,7 +50,13 @@ export interface HeaderEdits {
   readonly remove: readonly string[];
 }
 export type RouteEntry =
-  | { readonly path: string; readonly service: string; readonly stripPrefix: boolean; readonly upgrade: boolean }
+  | {
+      readonly path: string;
+      readonly service: string;
+      readonly stripPrefix: boolean;
+      /** Protocols a connection may change to, as they are to be written. */
+      readonly upgrades: readonly string[];
+    }
   | { readonly path: string; readonly redirect: { readonly to: string; readonly status: number } };
 
 export interface CertificatesPart {

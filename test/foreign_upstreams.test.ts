@@ -3,13 +3,17 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import http2 from 'node:http2';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { FIXTURES, freePort, startDaemon, temporaryFolder } from './support/daemon.ts';
+import { FIXTURES, freePort, startDaemon, temporaryFolder, writeConfig } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { run } from './support/processes.ts';
+import { createSelfSigned } from './support/self_signed.ts';
 
 const PROTOCOLS = ['https', 'h2', 'h2c'] as const;
 
@@ -17,17 +21,7 @@ let daemon: Daemon;
 const upstreams: ChildProcess[] = [];
 before(async () => {
   const folder = temporaryFolder();
-  const [key, certificate] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
-  const made = await run('openssl', [
-    ...'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=inner.example'.split(' '),
-    '-addext',
-    'subjectAltName=DNS:inner.example',
-    '-keyout',
-    key,
-    '-out',
-    certificate,
-  ]);
-  assert.equal(made.code, 0, made.stderr);
+  const { key, certificate } = await createSelfSigned(folder, 'inner.example');
   const ports: Record<string, number> = {};
   for (const protocol of PROTOCOLS) {
     const port = (ports[protocol] = await freePort());
@@ -147,6 +141,38 @@ test('gRPC passes: both sides speak at once, and trailers follow the answer', as
     assert.deepEqual([after['grpc-status'], after['grpc-message']], ['0', 'fine']);
   } finally {
     session.destroy();
+  }
+});
+
+test('a reload that trusts other roots asks for other proof, on new connections', async () => {
+  const own = temporaryFolder();
+  const first = await createSelfSigned(own, 'inner.example', 'first');
+  const second = await createSelfSigned(own, 'inner.example', 'second');
+  const read = (file: string): Buffer => readFileSync(file);
+  const server = https.createServer({ key: read(first.key), cert: read(first.certificate) }, (_request, response) =>
+    response.end('ok'),
+  );
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const trusting = (certificate: string): string => `proxy_processes: 1
+sites: [{ hosts: [localhost], service: web }]
+services:
+  web: { upstreams: ["https://127.0.0.1:${port}"], tls: { trusted_roots: [${certificate}], server_name: inner.example }, queue: { timeout: 100ms } }
+`;
+  try {
+    await using changed = await startDaemon({ config: trusting(first.certificate) });
+    const status = (): Promise<string> => curl(changed.origin, '-o', '/dev/null', '-w', '%{http_code}');
+    await eventually(async () => (await status()) === '200');
+    server.setSecureContext({ key: read(second.key), cert: read(second.certificate) });
+    server.closeAllConnections();
+    await eventually(async () => (await status()).startsWith('50'));
+    writeConfig(changed.folder, changed.ports, trusting(second.certificate));
+    const { code, stderr } = await changed.verb('reload');
+    assert.equal(code, 0, stderr);
+    assert.equal(await status(), '200');
+  } finally {
+    server.close();
   }
 });
 

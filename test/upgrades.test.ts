@@ -15,6 +15,8 @@ sites:
   - hosts: [localhost]
     routes:
       - { path: /closed/, service: web, upgrade: false }
+      - { path: /relay/, service: web, strip_prefix: true, upgrade: [Tcp-Relay, websocket] }
+      - { path: /only/, service: web, strip_prefix: true, upgrade: [tcp-relay] }
       - { path: /, service: web }
 services:
   web:
@@ -123,6 +125,10 @@ test('any other upgrade, and one where the route allows none, is an ordinary req
     ['/x', 'Upgrade: websocket, h2c\r\n'],
     ['/x', 'Upgrade: TLS/1.0\r\n'],
     ['/closed/x', 'Upgrade: websocket\r\n'],
+    ['/x', 'Upgrade: tcp-relay\r\n'],
+    ['/only/x', 'Upgrade: websocket\r\n'],
+    ['/relay/x', 'Upgrade: tcp-relay, websocket\r\n'],
+    ['/relay/x', 'Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n'],
   ] as const) {
     using client = await connectRaw(daemon);
     client.send(`GET ${target} HTTP/1.1\r\n${HEAD}${upgrade}\r\n`);
@@ -130,6 +136,30 @@ test('any other upgrade, and one where the route allows none, is an ordinary req
     assert.match(text, /^HTTP\/1\.1 200 /);
     assert.doesNotMatch(text, /"upgrade"|"http2-settings"|"connection":"upgrade/i, upgrade);
   }
+});
+
+test('a protocol its route names is carried like a WebSocket, and written to the worker as the route writes it', async () => {
+  using client = await connectRaw(daemon);
+  client.socket.allowHalfOpen = true;
+  client.send(`GET /relay/raw?named HTTP/1.1\r\n${HEAD}Upgrade: TCP-relay\r\n\r\nfirst`);
+  assert.match(await client.until(/first/), /^HTTP\/1\.1 101 [^]*\r\nupgrade: Tcp-Relay\r\n[^]*\r\n\r\nfirst$/i);
+  client.send('z'.repeat(1_000_000));
+  await eventually(() => client.received().length > 1_000_000);
+  client.socket.end();
+  await client.until(/goodbye$/);
+  const line = await eventually(() => daemon.events('access').find(({ target }) => target === '/relay/raw?named'));
+  // The lower bound is what was carried; the worker's head is no part of it.
+  assert.deepEqual([line['status'], line['bytes_in'], line['bytes_out']], [101, 1_000_005, 1_000_012]);
+  using both = await open(daemon, '/relay/chat');
+  assert.equal(await both.ask('hello'), 'hello');
+});
+
+test('a worker that switches to another protocol than was asked for is a bad gateway', async () => {
+  using client = await connectRaw(daemon);
+  client.send(`GET /relay/other HTTP/1.1\r\n${HEAD}Upgrade: tcp-relay\r\n\r\n`);
+  const text = await client.closed();
+  assert.match(text, /^HTTP\/1\.1 502 /);
+  assert.doesNotMatch(text, /101|something-else/);
 });
 
 test('a tunnel without a byte for its time is ended', async () => {

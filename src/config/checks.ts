@@ -10,6 +10,7 @@ import { isInternalHost, normalizeHost } from './hosts.ts';
 import { nearest } from './nearest.ts';
 import { buildHeaders, buildHsts, isRedirectTarget } from './policies.ts';
 import type { Sections, ServiceInput, SiteInput } from './schema.ts';
+import { buildUpgrades, WEBSOCKET_ONLY } from './upgrades.ts';
 import { buildUpstreams, readRoots } from './upstreams.ts';
 
 const LETSENCRYPT = 'https://acme-v02.api.letsencrypt.org/directory';
@@ -148,7 +149,7 @@ function buildRoutes(
   }
   if (site.service !== undefined) {
     known(site.service, ['service']);
-    return [{ path: '/', service: site.service, stripPrefix: false, upgrade: true }];
+    return [{ path: '/', service: site.service, stripPrefix: false, upgrades: WEBSOCKET_ONLY }];
   }
   if (site.routes === undefined) {
     tell([], 'has neither "service" nor "routes"');
@@ -173,7 +174,8 @@ function buildRoutes(
     }
     if (route.service !== undefined && route.redirect === undefined) {
       known(route.service, [...at, 'service']);
-      return [{ path: route.path, service: route.service, stripPrefix: route.strip_prefix, upgrade: route.upgrade }];
+      const upgrades = buildUpgrades(route.upgrade, [...at, 'upgrade'], tell);
+      return [{ path: route.path, service: route.service, stripPrefix: route.strip_prefix, upgrades }];
     }
     tell(at, 'needs exactly one of "service" and "redirect"');
     return [];

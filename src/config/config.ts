@@ -110,7 +110,12 @@ export interface HeaderEditsConfig {
 }
 
 export type RouteConfig =
-  | { readonly path: string; readonly service: string; readonly stripPrefix: boolean; readonly upgrade: boolean }
+  | {
+      readonly path: string;
+      readonly service: string;
+      readonly stripPrefix: boolean;
+      readonly upgrades: readonly string[];
+    }
   | { readonly path: string; readonly redirect: { readonly to: string; readonly status: 301 | 302 | 307 | 308 } };
 
 export interface ServiceConfig {

@@ -156,6 +156,20 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ],
   ],
   [
+    'an upgrade that no route may have, or that is none',
+    'sites:\n  - hosts: [localhost]\n    routes:\n      - { path: /, service: web, upgrade: [websocket, h2c, HTTP/2.0, "a b"] }\nservices: { web: { command: a } }\n',
+    [
+      '4:55 sites[0].routes[0].upgrade[1]: is never forwarded: requests inside it would pass the proxy unseen',
+      '4:60 sites[0].routes[0].upgrade[2]: is never forwarded: requests inside it would pass the proxy unseen',
+      `4:70 sites[0].routes[0].upgrade[3]: is not a protocol's name such as websocket, or NAME/VERSION`,
+    ],
+  ],
+  [
+    'an upgrade that is neither yes, no nor a list',
+    'sites: [{ hosts: [localhost], routes: [{ path: /, service: web, upgrade: maybe }] }]\nservices: { web: { command: a } }\n',
+    ['1:74 sites[0].routes[0].upgrade: must be true or false or a list; it is "maybe"'],
+  ],
+  [
     'a trusted proxy that is none',
     'trusted_proxies: [10.0.0.0/40]\nsites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: a } }\n',
     ['1:19 trusted_proxies[0]: is not an address, a network such as 10.0.0.0/8, or private_ranges'],
@@ -234,7 +248,7 @@ test('fills in every default', () => {
       ['https', 443, true, 443, 10_000],
     ],
   );
-  assert.deepEqual(sites[0]?.routes, [{ path: '/', service: 'web', stripPrefix: false, upgrade: true }]);
+  assert.deepEqual(sites[0]?.routes, [{ path: '/', service: 'web', stripPrefix: false, upgrades: ['websocket'] }]);
   assert.deepEqual(sites[0]?.tls, { mode: 'internal' });
   assert.deepEqual(services[0]?.command, ['node', 'app.mjs']);
   assert.equal(services[0]?.timeouts.idleMs, 1_500);
@@ -265,6 +279,19 @@ test('asks no CA for local names, and a CA for others', () => {
       ['xn--mnchen-3ya.example', 'acme'],
       ['*', 'off'],
     ],
+  );
+});
+
+test('routes change to WebSockets unless they say otherwise', () => {
+  const routes = ['', ', upgrade: true', ', upgrade: false', ', upgrade: [SPDY/3.1, websocket]'].map(
+    (upgrade, i) => `      - { path: "/${4 - i}${'x'.repeat(4 - i)}", service: web${upgrade} }\n`,
+  );
+  const { sites } = config(
+    `sites:\n  - hosts: [localhost]\n    routes:\n${routes.join('')}services: { web: { command: a } }\n`,
+  );
+  assert.deepEqual(
+    sites[0]?.routes.map((route) => 'upgrades' in route && route.upgrades),
+    [['websocket'], ['websocket'], [], ['SPDY/3.1', 'websocket']],
   );
 });
 

@@ -90,7 +90,7 @@ export const siteSchema = z.strictObject({
         path: text,
         service: text.optional(),
         strip_prefix: z.boolean().default(false),
-        upgrade: z.boolean().default(true),
+        upgrade: z.union([z.boolean(), z.array(text)]).default(true),
         redirect: z
           .strictObject({
             to: text,

@@ -84,6 +84,8 @@ interface Running {
   readonly exited: Promise<void>;
   state: ProxyState;
   readonly acknowledged: Map<PartName, number>;
+  /** Entrypoints on whose socket for its own slot it accepts. */
+  readonly listening: Set<string>;
   /** Targets this process has been told of and has not released. */
   readonly targets: Set<string>;
   stats: ProxyStats | null;
@@ -141,10 +143,12 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     running.waiters.delete(waiter);
   };
 
+  const hasApplied = (running: Running, part: PartName, wanted: number): boolean =>
+    (running.acknowledged.get(part) ?? 0) >= wanted;
+
   const acknowledged = async (running: Running, part: PartName, wanted: number): Promise<void> => {
-    const done = (): boolean => (running.acknowledged.get(part) ?? 0) >= wanted;
     const outcome = await within(
-      until(running, done).then(() => 'done'),
+      until(running, () => hasApplied(running, part, wanted)).then(() => 'done'),
       ACKNOWLEDGE_MS,
       'late',
     );
@@ -173,9 +177,11 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       case 'drained':
         running.drained = true;
         break;
+      case 'listening':
+        if (message.slot === running.slot.index) running.listening.add(message.entrypoint);
+        break;
       case 'hello':
       case 'started':
-      case 'listening':
         break;
     }
     for (const waiter of running.waiters) waiter();
@@ -236,6 +242,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       }),
       state: 'starting',
       acknowledged: new Map(),
+      listening: new Set(),
       targets: new Set(),
       stats: null,
       waiters: new Set(),
@@ -282,17 +289,19 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     for (const part of PART_NAMES) {
       const entry = current.get(part);
       // Loading the code takes longer on a busy machine than applying a part: several acknowledgement times.
-      if (entry !== undefined) await startedWithin(running, part, entry.version);
+      if (entry !== undefined) await startedWithin(running, part, () => hasApplied(running, part, entry.version));
     }
     if (slot.process !== running) return;
     returnAdopted(slot);
     listenOn(running, slot);
     running.state = 'ready';
+    // A listener that a reload removes meanwhile is waited for no more.
+    await startedWithin(running, 'listen', () => listeners.every(({ name }) => running.listening.has(name)));
+    if (slot.process !== running) return;
     log.info('proxy_ready', { proxy: slot.index, pid: running.child.pid });
   };
 
-  const startedWithin = async (running: Running, part: PartName, wanted: number): Promise<void> => {
-    const done = (): boolean => (running.acknowledged.get(part) ?? 0) >= wanted;
+  const startedWithin = async (running: Running, part: PartName | 'listen', done: () => boolean): Promise<void> => {
     const outcome = await within(
       until(running, done).then(() => 'done'),
       6 * ACKNOWLEDGE_MS,
@@ -336,6 +345,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       for (const running of live()) {
         for (const { name } of removed) {
           for (const slot of slots) send(running, { type: 'unlisten', entrypoint: name, slot: slot.index });
+          running.listening.delete(name);
         }
         if (running.state !== 'ready') continue;
         for (const listener of added) {

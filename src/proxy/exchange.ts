@@ -8,6 +8,7 @@ import type { Failure } from './failure.ts';
 import type { ResponseHead } from './http1/response_head.ts';
 import type { Channel, ChannelListener } from './upstream/channel.ts';
 import { UpstreamConnection } from './upstream/connection.ts';
+import { OwnConnection } from './upstream/own_connection.ts';
 import type { UpstreamRequest } from './upstream/request.ts';
 import { mayRetry } from './upstream/retry.ts';
 import type { Held, Service, Target } from './upstream/service.ts';
@@ -207,9 +208,14 @@ export class Exchange implements ChannelListener, Held {
   #tryNext(): void {
     const service = this.#service;
     if (service === null) return;
-    const target = service.pick(this.#tried, this.#affinity);
+    // What changes its protocol never comes back, and what idled may just be closing: it gets a connection of its own.
+    const upgrade = this.#request !== null && this.#request.upgrade !== '';
+    const target = upgrade ? this.#pickUnshared(service) : service.pick(this.#tried, this.#affinity);
     if (target === null) {
       const last = this.#lastFailure;
+      if (upgrade && this.#tried.some(({ isShared }) => isShared)) {
+        return this.#fail(last?.failure ?? 'no_upgrade', last?.error);
+      }
       // One that took the request and gave no answer may do so again: its client hears of it now.
       if (last?.sent !== true && service.hold(this)) return;
       return this.#fail(last?.failure ?? 'no_worker', last?.error);
@@ -220,19 +226,27 @@ export class Exchange implements ChannelListener, Held {
     this.#target = target;
     this.worker = target.id;
     target.inFlight++;
-    // What changes its protocol never comes back, and what idled may just be closing: a tunnel gets a fresh one.
-    const fresh = this.#request?.websocket === true;
     const { clock } = this.#context;
-    const idle = fresh ? null : target.takeIdle(clock.now() - service.entry.idleTimeoutMs);
+    const idle = upgrade ? null : target.takeIdle(clock.now() - service.entry.idleTimeoutMs);
     if (idle !== null) {
       idle.attach(this);
       this.#channel = idle;
       this.#send();
+    } else if (upgrade) {
+      this.#channel = target.ownConnection(this, clock, service.entry);
     } else if (target.entry.protocol === 'http') {
       this.#channel = new UpstreamConnection(target, this, clock, service.entry);
     } else {
       this.#channel = target.foreignChannel(this, clock, service.entry);
       this.#send();
+    }
+  }
+
+  #pickUnshared(service: Service): Target | null {
+    for (;;) {
+      const target = service.pick(this.#tried, this.#affinity);
+      if (target === null || !target.isShared) return target;
+      this.#tried.push(target);
     }
   }
 
@@ -243,9 +257,9 @@ export class Exchange implements ChannelListener, Held {
     this.#started = true;
     this.#sentAttempts++;
     const service = this.#service;
-    if (request.websocket && service !== null && channel instanceof UpstreamConnection) {
+    if (request.upgrade !== '' && service !== null && channel instanceof OwnConnection) {
       this.#channel = null;
-      return channel.release((socket) => this.#client.onConnection(socket, service));
+      return this.#client.onConnection(channel.release(), service);
     }
     channel.start(request, this.#kept, this.#requestEnded);
     if (!this.#requestEnded) this.#client.onRequestWritable();

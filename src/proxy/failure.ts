@@ -9,6 +9,7 @@ export type Failure =
   | 'head_too_large'
   | 'client_aborted'
   | 'no_worker'
+  | 'no_upgrade'
   | 'no_certificate'
   | 'connect_failed'
   | 'connect_timeout'
@@ -43,6 +44,8 @@ export function statusOf(failure: Failure): number {
     case 'no_certificate':
     case 'shutdown':
       return 503;
+    case 'no_upgrade':
+      return 501;
     case 'connect_timeout':
     case 'upstream_timeout':
       return 504;

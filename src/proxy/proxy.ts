@@ -168,7 +168,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
       const list = entry.targets.map((targetEntry) => {
         const { id } = targetEntry;
         const target = targets.get(id) ?? leaving.get(id) ?? new Target(targetEntry, clock.now());
-        target.entry = targetEntry;
+        target.update(targetEntry, entry);
         target.removed = false;
         leaving.delete(id);
         nextTargets.set(id, target);

@@ -13,11 +13,11 @@ const app = siteEntry({
   hosts: ['app.example', '*.wild.example'],
   redirectHttpsPort: 8443,
   routes: [
-    { path: '/api/v1/', service: 'v1', stripPrefix: true, upgrade: true },
+    { path: '/api/v1/', service: 'v1', stripPrefix: true, upgrades: [] },
     { path: '/go/', redirect: { to: 'https://new.example/there/{rest}', status: 302 } },
-    { path: '/api', service: 'api', stripPrefix: false, upgrade: true },
+    { path: '/api', service: 'api', stripPrefix: false, upgrades: [] },
     { path: '/old', redirect: { to: 'https://new.example/', status: 301 } },
-    { path: '/', service: 'web', stripPrefix: false, upgrade: true },
+    { path: '/', service: 'web', stripPrefix: false, upgrades: [] },
   ],
 });
 const plain = siteEntry({ ...app, name: 'any', hosts: ['*'], tls: false, redirectHttpsPort: null });

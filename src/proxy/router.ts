@@ -11,12 +11,14 @@ export interface SiteRoute extends Chain {
   readonly service: string | null;
   /** What a JSON access line says of it. */
   readonly logFields: string;
-  /** Whether connections may change their protocol here. */
-  readonly upgrade: boolean;
+  /** Protocols connections may change to here: names in lower case, to what is written to the worker. */
+  readonly upgrades: ReadonlyMap<string, string>;
 }
 
 /** `host` in lower case without port, `path` normalised; null when no site has the host. */
 export type Router = (host: string, path: string) => SiteRoute | null;
+
+const NO_UPGRADES: ReadonlyMap<string, string> = new Map();
 
 interface SiteRoutes {
   /** Longest prefix first, as in the part. */
@@ -36,7 +38,7 @@ export function createRouter(sitesPart: SitesPart, pending: CertificatesPart['pe
         site,
         service,
         logFields: routeFields(site.name, service),
-        upgrade: route !== null && 'service' in route && route.upgrade,
+        upgrades: route !== null && 'service' in route ? byLowerCase(route.upgrades) : NO_UPGRADES,
         ...createChain({ site, route, pending: reasons }),
       };
     };
@@ -64,6 +66,11 @@ export function createRouter(sitesPart: SitesPart, pending: CertificatesPart['pe
     for (const { path: prefix, route } of site.routes) if (covers(prefix, path)) return route;
     return site.otherwise;
   };
+}
+
+/** RFC 9110 section 7.8: names of protocols are compared without regard to case. */
+function byLowerCase(names: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(names.map((name) => [name.toLowerCase(), name]));
 }
 
 /** Whether `prefix` is the whole of `path` or its leading path segments. */

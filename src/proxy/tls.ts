@@ -1,5 +1,5 @@
 /** TLS termination: the right certificate by name, nobody else's when there is none, tickets any proxy can open. */
-import type net from 'node:net';
+import net from 'node:net';
 import tls from 'node:tls';
 import { plainAddress } from '../address_set.ts';
 import type { CertificateEntry, CertificatesPart } from '../snapshot.ts';
@@ -17,6 +17,8 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
 const CURVES = 'X25519MLKEM768:X25519:prime256v1:secp384r1';
+/** RFC 6066 section 3: a fatal alert, unrecognized_name, as a record of TLS 1.2 (RFC 8446 section 5.1). */
+const UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Tickets must open in every proxy of ours, so all name the same context. */
 const SESSION_ID_CONTEXT = 'proxy';
@@ -106,11 +108,12 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       // A client that speaks none of ours is told so (RFC 7301 section 3.2), not served by guesswork (ALPACA).
       ALPNCallback: ({ protocols }) => offered().find((protocol) => protocols.includes(protocol)),
-      SNICallback: (name, done) => {
+      SNICallback: function (this: unknown, name, done) {
         const context = options.certificates().lookup(name.toLowerCase());
+        if (context !== undefined) return done(null, context);
+        sayUnrecognized(this);
         // With a context of null the base certificate would be served: somebody else's.
-        if (context === undefined) done(new UnknownNameError());
-        else done(null, context);
+        done(new UnknownNameError());
       },
     });
     server.on('secureConnection', (socket) => {
@@ -151,6 +154,12 @@ function covers(name: string, host: string): boolean {
   return (
     name === host || (name.startsWith('*.') && host.indexOf('.') > 0 && host.slice(host.indexOf('.')) === name.slice(1))
   );
+}
+
+/** `socket` is destroyed by what follows, without a word of its own: this goes past it to the connection below. */
+function sayUnrecognized(socket: unknown): void {
+  const below: unknown = socket instanceof tls.TLSSocket ? Reflect.get(socket, '_parent') : null;
+  if (below instanceof net.Socket) below.write(UNRECOGNIZED_NAME);
 }
 
 class UnknownNameError extends Error {

@@ -238,7 +238,12 @@ export class Transaction implements ExchangeClient {
       this.#stream.flush();
       this.abandon('upstream_cut');
     } else {
-      const said = failure === 'no_worker' ? this.#unavailable() : '';
+      const said =
+        failure === 'no_worker'
+          ? this.#unavailable()
+          : failure === 'no_upgrade'
+            ? 'an upstream of h2 or h2c has no connection that could change its protocol'
+            : '';
       this.fail(failure, error === undefined ? said : 'the worker did not answer as HTTP asks');
     }
   }
@@ -277,7 +282,8 @@ export class Transaction implements ExchangeClient {
     upstream.contentLength = head.contentLength;
     upstream.acceptsTrailers = head.acceptsTrailers;
     upstream.trailers = '';
-    upstream.websocket = head.websocket && route.upgrade && this.#stream.tunnel !== null;
+    upstream.upgrade =
+      head.upgrade === '' || this.#stream.tunnel === null ? '' : (route.upgrades.get(head.upgrade) ?? '');
     for (const step of route.onForward) step(upstream, head);
     // RFC 9110 section 10.1.1: to take the body is our decision; the worker never sees the expectation.
     if (head.expectContinue && !this.requestComplete) this.#stream.sendContinue();

@@ -1,7 +1,7 @@
 /** A running proxy of its own for a test: its folder, its ports, its log; gone with all it started when the test ends. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
@@ -72,6 +72,12 @@ export interface DaemonOptions {
   readonly ports?: Ports;
   /** Do not wait until every worker is ready. */
   readonly started?: boolean;
+  /** The address it listens on; all of them without. */
+  readonly host?: string;
+  /** Words before its command: `taskset` and the like. */
+  readonly wrapper?: readonly string[];
+  /** A file that gets what it writes. */
+  readonly output?: string;
 }
 
 /** Two workers of the fixture that records what it executes. */
@@ -93,13 +99,20 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-export function writeConfig(folder: string, ports: Ports, config: string, entrypoint = '', plain = ''): string {
+export function writeConfig(
+  folder: string,
+  ports: Ports,
+  config: string,
+  entrypoint = '',
+  plain = '',
+  host = '',
+): string {
   const file = path.join(folder, 'proxy.yaml');
   const text = `runtime_directory: FOLDER/run
 storage: { root: FOLDER/state }
 entrypoints:
-  http: { address: ":${ports.http}"${plain === '' ? '' : `, ${plain}`} }
-  https: { address: ":${ports.https}"${entrypoint === '' ? '' : `, ${entrypoint}`} }
+  http: { address: "${host}:${ports.http}"${plain === '' ? '' : `, ${plain}`} }
+  https: { address: "${host}:${ports.https}"${entrypoint === '' ? '' : `, ${entrypoint}`} }
 ${config}`;
   writeFileSync(file, text.replaceAll('FOLDER', folder).replaceAll('FIXTURES', FIXTURES));
   return file;
@@ -108,15 +121,19 @@ ${config}`;
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const folder = options.folder ?? temporaryFolder();
   const ports = options.ports ?? { http: await freePort(), https: await freePort() };
-  const file = writeConfig(folder, ports, options.config, options.entrypoint, options.plain);
-  const child = spawn(process.execPath, [MAIN, 'run', '-c', file], {
+  const file = writeConfig(folder, ports, options.config, options.entrypoint, options.plain, options.host);
+  const output = options.output === undefined ? null : openSync(options.output, 'a');
+  const [command = '', ...args] = [...(options.wrapper ?? []), process.execPath, MAIN, 'run', '-c', file];
+  const child = spawn(command, args, {
     env: { ...process.env, ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', output ?? 'pipe', output ?? 'pipe'],
   });
-  let log = '';
+  if (output !== null) closeSync(output);
+  let received = '';
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => (log += text));
+    stream?.setEncoding('utf8').on('data', (text: string) => (received += text));
   }
+  const log = (): string => (options.output === undefined ? received : readFileSync(options.output, 'utf8'));
   const exited = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
   const socket = path.join(folder, 'run/admin.sock');
   const daemon: Daemon = {
@@ -127,12 +144,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     ports,
     origin: `https://localhost:${ports.https}`,
     ca: path.join(folder, 'state/internal/root.pem'),
-    log: () => log,
+    log,
     events: (event) =>
-      log.split('\n').flatMap((line) => {
-        if (!line.includes(`"event":"${event}"`)) return [];
-        return [JSON.parse(line) as Record<string, unknown>];
-      }),
+      log()
+        .split('\n')
+        .flatMap((line) => {
+          if (!line.includes(`"event":"${event}"`)) return [];
+          return [JSON.parse(line) as Record<string, unknown>];
+        }),
     status: async () => (await callDaemon(socket, 'GET', '/v1/status')) as Status,
     verb: (...args) => run(process.execPath, [MAIN, ...args, '-c', file]),
     exited,
@@ -157,7 +176,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     );
   } catch (error) {
     child.kill('SIGKILL');
-    throw new Error(`the daemon did not start; its log:\n${log}`, { cause: error });
+    throw new Error(`the daemon did not start; its log:\n${log()}`, { cause: error });
   }
   return daemon;
 }

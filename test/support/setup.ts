@@ -10,6 +10,8 @@ interface Need {
 const NEEDS: readonly Need[] = [
   { package: 'curl', check: ['which', 'curl'] },
   { package: 'openssl', check: ['which', 'openssl'] },
+  { package: 'chromium', check: ['which', 'chromium'] },
+  { package: 'sslscan', check: ['which', 'sslscan'] },
   { package: 'wrk', check: ['which', 'wrk'] },
   { package: 'nghttp2-client', check: ['which', 'h2load'] },
   { package: 'pebble', check: ['which', 'pebble', 'pebble-challtestsrv'] },
@@ -18,12 +20,25 @@ const NEEDS: readonly Need[] = [
   { package: 'python3-fastapi', check: ['/usr/bin/python3', '-c', 'import fastapi'] },
   { package: 'python3-multipart', check: ['/usr/bin/python3', '-c', 'import multipart'] },
 ];
-/** What only the bench needs. */
-const BENCH_NEEDS: readonly Need[] = [{ package: 'nginx-light', check: ['which', 'nginx'] }];
+/** What the bench needs, and whom it compares with: it does without those that are missing. */
+const BENCH_TOOLS = NEEDS.filter((need) => ['curl', 'openssl', 'wrk', 'nghttp2-client'].includes(need.package));
+const BENCH_PEERS: readonly Need[] = [
+  { package: 'nginx-light', check: ['which', 'nginx'] },
+  { package: 'haproxy', check: ['which', 'haproxy'] },
+  { package: 'caddy', check: ['which', 'caddy'] },
+];
 
-const needs = process.argv.includes('--bench') ? [...NEEDS, ...BENCH_NEEDS] : NEEDS;
-const missing = needs.filter(({ check: [command, ...args] }) => spawnSync(command, args).status !== 0);
-if (missing.length > 0) process.exitCode = install(missing.map((need) => need.package));
+/** What only proofs need. */
+const PROVE_NEEDS: readonly Need[] = [{ package: 'testssl.sh', check: ['which', 'testssl'] }];
+
+const bench = process.argv.includes('--bench');
+const needs = bench ? BENCH_TOOLS : process.argv.includes('--prove') ? [...NEEDS, ...PROVE_NEEDS] : NEEDS;
+const isMissing = ({ check: [command, ...args] }: Need): boolean => spawnSync(command, args).status !== 0;
+const missing = [...needs, ...(bench ? BENCH_PEERS : [])].filter(isMissing);
+if (missing.length > 0) {
+  const status = install(missing.map((need) => need.package));
+  process.exitCode = needs.some(isMissing) ? status : 0;
+}
 
 function install(packages: readonly string[]): number {
   const line = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
@@ -33,8 +48,8 @@ function install(packages: readonly string[]): number {
     return 1;
   }
   process.stderr.write(`installing what the tests need: ${packages.join(' ')}\n`);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const run = (command: string): boolean => spawnSync('sh', ['-c', command], { env, stdio: 'inherit' }).status === 0;
   // Services that packages bring along must not start: tests run their own, on ports of their own.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1', SYSTEMD_OFFLINE: '1' };
+  const run = (command: string): boolean => spawnSync('sh', ['-c', command], { env, stdio: 'inherit' }).status === 0;
   return run(`${line} || (apt-get update && ${line})`) ? 0 : 1;
 }

@@ -78,8 +78,8 @@ export class RequestHead {
   keepAlive = true;
   expectContinue = false;
   userAgent: string | null = null;
-  /** A WebSocket is asked for. Any other upgrade is not passed on, and with it goes the whole field. */
-  websocket = false;
+  /** The one protocol the connection is asked to change to, in lower case; empty: none. The field itself is not passed on. */
+  upgrade = '';
   /** RFC 9110 section 6.5.1: trailers would not be lost on the client. */
   acceptsTrailers = false;
   /** Why it was refused, for the client. */
@@ -104,7 +104,7 @@ export class RequestHead {
     this.keepAlive = true;
     this.expectContinue = false;
     this.userAgent = null;
-    this.websocket = false;
+    this.upgrade = '';
     this.acceptsTrailers = false;
     this.fields = '';
   }
@@ -312,13 +312,16 @@ function applyConnection(
   if (connection === null) return refuse(head, 400, 'Connection is invalid');
   head.keepAlive = !connection.close && (head.minor === 1 || connection.keepAlive);
   if (connection.nominated.length === 0) return 0;
-  // RFC 9110 section 7.8 and RFC 6455 section 4.1: a GET of HTTP/1.1 without a body that names it in both fields.
-  head.websocket =
-    values.upgrade?.toLowerCase() === 'websocket' &&
+  // RFC 9110 section 7.8 and RFC 6455 section 4.1: a GET of HTTP/1.1 without a body that says so in both fields.
+  if (
+    values.upgrade !== null &&
     connection.nominated.includes('upgrade') &&
     head.method === 'GET' &&
     head.minor === 1 &&
-    head.bodyKind === 'none';
+    head.bodyKind === 'none'
+  ) {
+    head.upgrade = values.upgrade.toLowerCase();
+  }
   if (connection.nominated.every((name) => name === 'upgrade')) return 0;
   if (connection.nominated.some((name) => NEVER_NOMINATED.test(name))) {
     return refuse(head, 400, 'Connection names a field that must not be removed');

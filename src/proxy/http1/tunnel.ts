@@ -66,6 +66,7 @@ export class Tunnel implements Swept {
   readonly #options: TunnelOptions;
   /** Of the worker's connection, before the first byte of the new protocol. */
   #headBytes = 0;
+  #protocol = '';
   #moved = 0;
   #movedAt: number;
   #status = 0;
@@ -110,15 +111,20 @@ export class Tunnel implements Swept {
   /** The request is read: from here http-proxy asks the worker and joins the two. */
   handOver(request: http.IncomingMessage, client: net.Socket, rest: Buffer): void {
     const agent = new GivenConnection(this.#options.upstream);
+    this.#protocol = request.headers.upgrade ?? '';
+    // http-proxy takes nothing else; `watch` has the worker asked for what it is.
+    request.headers.upgrade = 'websocket';
     proxy.ws(request, client, { target: 'ws://worker', agent }, rest).catch(() => this.destroy());
   }
 
   /** Hears the worker's answer before http-proxy does. */
   watch(asked: http.ClientRequest): void {
     const { upstream } = this.#options;
+    const protocol = this.#protocol;
+    asked.setHeader('Upgrade', protocol);
     asked.once('upgrade', (answer: http.IncomingMessage) => {
-      // RFC 6455 section 4.1: a switch to something else is none we asked for.
-      if (answer.headers.upgrade?.toLowerCase() !== 'websocket') return this.fail('upstream_invalid');
+      // RFC 9110 section 7.8 and RFC 6455 section 4.1: a switch to something else is none we asked for.
+      if (answer.headers.upgrade?.toLowerCase() !== protocol.toLowerCase()) return this.fail('upstream_invalid');
       this.#status = 101;
       this.#headBytes = upstream.bytesRead;
     });

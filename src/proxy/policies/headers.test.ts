@@ -40,6 +40,6 @@ test('hsts is said over https only, once', () => {
 
 test('a site that asks for nothing costs its requests nothing', () => {
   const site = siteEntry({ redirectHttpsPort: null });
-  const route = { path: '/', service: 'web', stripPrefix: false, upgrade: true };
+  const route = { path: '/', service: 'web', stripPrefix: false, upgrades: [] };
   assert.deepEqual(createChain({ site, route, pending: new Map() }), { onRequest: [], onForward: [], onResponse: [] });
 });

@@ -119,14 +119,6 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
     if (this.#state === 'body') this.#waitForBody();
   }
 
-  /** Gives the bare connection away: this is no part of it any more. */
-  release(take: (socket: net.Socket) => void): void {
-    this.#state = 'closed';
-    this.#listener = null;
-    this.#clock.delete(this);
-    this.#wire.release(take);
-  }
-
   destroy(): void {
     if (this.#state === 'closed') return;
     this.#state = 'closed';

@@ -9,8 +9,8 @@ export class UpstreamRequest {
   fields = '';
   framing: 'none' | 'length' | 'chunked' = 'none';
   contentLength = 0;
-  /** The connection is to change to the WebSocket protocol. */
-  websocket = false;
+  /** The protocol the connection is to change to; empty for all but a few. */
+  upgrade = '';
   /** The client takes trailers behind the answer. */
   acceptsTrailers = false;
   /** Field lines behind the body, each with its CRLF; known when the body has ended. */
@@ -33,7 +33,7 @@ export class UpstreamRequest {
   /** Whatever the method, a body is framed: unframed bytes would be the worker's next request (RFC 9112 section 6.3). */
   serialize(): string {
     const start = `${this.method} ${this.target} HTTP/1.1\r\nHost: ${this.host}\r\n${this.fields}`;
-    if (this.websocket) return `${start}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+    if (this.upgrade !== '') return `${start}Connection: Upgrade\r\nUpgrade: ${this.upgrade}\r\n\r\n`;
     if (this.framing === 'chunked') return `${start}Transfer-Encoding: chunked\r\n\r\n`;
     if (this.framing === 'length') return `${start}Content-Length: ${this.contentLength}\r\n\r\n`;
     return `${start}\r\n`;

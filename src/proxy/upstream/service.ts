@@ -1,13 +1,15 @@
 /** A proxy's view of a service: which workers may be asked, which one is next, and who waits while there is none. */
+import tls from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { Clock, Swept } from '../clock.ts';
-import { createDispatcher } from '../../dispatcher.ts';
+import { createDispatcher, secureConnectOptions } from '../../dispatcher.ts';
 import type { ServiceEntry, TargetEntry } from '../../snapshot.ts';
 import type { AffinitySource } from './affinity.ts';
 import { choose } from './balancer.ts';
 import type { Candidate } from './balancer.ts';
 import type { ChannelListener } from './channel.ts';
 import type { Origin, UpstreamConnection } from './connection.ts';
+import { OwnConnection } from './own_connection.ts';
 import { UndiciChannel } from './undici_channel.ts';
 
 /** A target that starts slowly begins with this part of its share. */
@@ -26,6 +28,9 @@ export class Target implements Origin, Candidate {
   /** Left the upstreams part: finishes what it has, gets nothing new. */
   removed = false;
   #dispatcher: Dispatcher | null = null;
+  #trustedRoots: string | null = null;
+  /** Them made ready: that takes a while. */
+  #trust: tls.SecureContext | null = null;
 
   /** `now` is the clock's. */
   constructor(entry: TargetEntry, now: number) {
@@ -34,12 +39,24 @@ export class Target implements Origin, Candidate {
     this.weight = entry.weight;
   }
 
+  update(entry: TargetEntry, { trustedRoots }: ServiceEntry): void {
+    // Whoever was believed by another proof must give the one that is asked now.
+    if (entry.serverName !== this.entry.serverName || trustedRoots !== this.#trustedRoots) this.closeIdle();
+    this.entry = entry;
+    this.#trustedRoots = trustedRoots;
+  }
+
   get id(): string {
     return this.entry.id;
   }
 
   get address(): TargetEntry['address'] {
     return this.entry.address;
+  }
+
+  /** Many requests share its connections, so that none can change its protocol. */
+  get isShared(): boolean {
+    return this.entry.protocol === 'h2' || this.entry.protocol === 'h2c';
   }
 
   succeeded(): void {
@@ -67,10 +84,23 @@ export class Target implements Origin, Candidate {
     return new UndiciChannel(this.#dispatcher, listener, clock, { timeouts: service, http2, serverName, reused });
   }
 
+  /** A connection for a single request that changes its protocol. */
+  ownConnection(listener: ChannelListener, clock: Clock, service: ServiceEntry): OwnConnection {
+    const { protocol, serverName, address } = this.entry;
+    const { connectTimeoutMs } = service;
+    let secure: tls.ConnectionOptions | null = null;
+    if (protocol !== 'http' && 'host' in address) {
+      this.#trust ??= tls.createSecureContext(this.#trustedRoots === null ? {} : { ca: this.#trustedRoots });
+      secure = secureConnectOptions({ ...address, serverName }, this.#trust);
+    }
+    return new OwnConnection(listener, clock, { address, secure, connectTimeoutMs });
+  }
+
   closeIdle(): void {
     for (const connection of this.idle.splice(0)) connection.destroy();
     const dispatcher = this.#dispatcher;
     this.#dispatcher = null;
+    this.#trust = null;
     // Its requests end first.
     dispatcher?.close().catch(() => {});
   }
