@@ -230,8 +230,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         const begun = Date.now();
         log.info('stopping', { reason, grace_ms: graceMs });
         renewer.stop();
-        await pool.stop(graceMs * PROXIES_SHARE);
+        const drained = pool.stop(graceMs * PROXIES_SHARE);
+        // Proxies accept no more: a socket left open here would take connections that nobody answers.
         for (const listener of listeners) listener.close();
+        await drained;
         const left = Math.max(0, graceMs - (Date.now() - begun));
         await Promise.all([...services.values()].map((service) => service.stop(left)));
         await admin[Symbol.asyncDispose]();

@@ -62,8 +62,8 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     this.#client = client;
     this.#onClose = onClose;
     this.#transaction = new Transaction(this, front, client, this.#head);
-    // A connection that says nothing gets no more time than a head may take.
-    this.#deadline = front.clock.now() + entry.limits.headersMs;
+    // A connection that says nothing gets no more time than a head may take, and a last moment when all is ending.
+    this.#deadline = front.clock.now() + (front.draining ? LINGER_MS : entry.limits.headersMs);
     this.#wire = new Wire(socket, this);
     this.#out = new Outbox(this.#wire);
     front.clock.add(this);
@@ -72,7 +72,10 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
   /** Ends the connection as soon as no request is on it. */
   drain(): void {
     this.#keepAlive = false;
-    if (this.#state === 'idle') this.destroy();
+    if (this.#state !== 'idle') return;
+    if (this.#requests === 0) this.#deadline = this.#front.clock.now() + LINGER_MS;
+    else if (this.#wire.unsent > 0) this.#linger();
+    else this.destroy();
   }
 
   destroy(): void {
@@ -102,7 +105,9 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     } else if (this.#deadline !== 0 && now >= this.#deadline) {
       if (this.#state === 'head') this.#refuse('header_timeout', 'the request head took too long');
       else if (this.#state === 'body') this.#transaction.fail('body_timeout', 'the request body stopped coming');
-      else this.destroy();
+      else if (unsent === 0) this.destroy();
+      // A slow client still takes the last answer: what comes after begins after.
+      else this.#deadline = now + (this.#state === 'idle' ? this.#entry.limits.idleMs : LINGER_MS);
     }
   }
 

@@ -95,8 +95,8 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
     this.#onClose = onClose;
     const { headersMs, maxStreams, maxHeaderSize } = entry.limits;
     const now = front.clock.now();
-    // A connection that says nothing gets no more time than a head may take.
-    this.#deadline = now + headersMs;
+    // A connection that says nothing gets no more time than a head may take, and a last moment when all is ending.
+    this.#deadline = now + (front.draining ? LINGER_MS : headersMs);
     this.#resets = new Allowance(now);
     this.#wire = new Wire(socket, this);
     this.out = new h2.FrameWriter(this.#wire);
@@ -150,7 +150,9 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
     if (this.#stall.check(this.out.unsent, now, this.#entry.limits.writeIdleMs)) return this.destroy();
     for (const stream of this.#streams.values()) stream.sweep(now);
     if (this.#deadline === 0 || now < this.#deadline) return;
-    if (this.#state === 'closing' || !this.#settled) this.destroy();
+    // A slow client still takes the last answer: what comes after begins after.
+    if (this.#state === 'closing' && this.out.unsent > 0) this.#deadline = now + LINGER_MS;
+    else if (this.#state === 'closing' || !this.#settled) this.destroy();
     else if (this.#headStream !== 0) this.#fail(h2.PROTOCOL_ERROR);
     else this.drain();
   }
@@ -495,7 +497,7 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
     this.#streams.set(id, stream);
     this.#deadline = 0;
     stream.onHead(fields, code === HPACK_TOO_LARGE, ends);
-    if (++this.#requests === this.#entry.limits.maxRequests) this.drain();
+    if (++this.#requests === this.#entry.limits.maxRequests || this.#front.draining) this.drain();
   }
 
   #onTrailers(stream: Http2ClientStream, fields: readonly RequestField[], ends: boolean): void {
