@@ -39,6 +39,14 @@ export interface ExchangeContext {
   targetFailed(target: Target): void;
 }
 
+interface LastFailure {
+  readonly failure: Failure;
+  readonly error: Error | undefined;
+  readonly sent: boolean;
+  /** The target, when only its idle connection was lost: it may be asked again. */
+  readonly again: Target | null;
+}
+
 /** As much of a request's body is kept, so that it can be sent to a worker again. */
 const MAX_KEPT_BODY = 64 * 1024;
 
@@ -64,7 +72,7 @@ export class Exchange implements ChannelListener, Held {
   #keptBytes = 0;
   #replayable = true;
   /** Why the last target did not do, while another is waited for. */
-  #lastFailure: { readonly failure: Failure; readonly error: Error | undefined; readonly sent: boolean } | null = null;
+  #lastFailure: LastFailure | null = null;
 
   constructor(client: ExchangeClient, context: ExchangeContext) {
     this.#client = client;
@@ -191,7 +199,9 @@ export class Exchange implements ChannelListener, Held {
         retries: service.entry.retries,
       });
     if (!retry) return this.#fail(failure, error);
-    this.#lastFailure = { failure, error, sent };
+    // Whoever is bound to this worker stays with it.
+    if (blameless && this.#affinity !== null) this.#tried.pop();
+    this.#lastFailure = { failure, error, sent, again: blameless ? target : null };
     this.#tryNext();
   }
 
@@ -208,11 +218,12 @@ export class Exchange implements ChannelListener, Held {
   #tryNext(): void {
     const service = this.#service;
     if (service === null) return;
-    // What changes its protocol never comes back, and what idled may just be closing: it gets a connection of its own.
+    const last = this.#lastFailure;
     const upgrade = this.#request !== null && this.#request.upgrade !== '';
-    const target = upgrade ? this.#pickUnshared(service) : service.pick(this.#tried, this.#affinity);
+    let target = upgrade ? this.#pickUnshared(service) : service.pick(this.#tried, this.#affinity);
+    // With nobody else to ask, the same gets it over a fresh connection.
+    if (target === null && last !== null && last.again?.removed === false) target = last.again;
     if (target === null) {
-      const last = this.#lastFailure;
       if (upgrade && this.#tried.some(({ isShared }) => isShared)) {
         return this.#fail(last?.failure ?? 'no_upgrade', last?.error);
       }
@@ -226,8 +237,11 @@ export class Exchange implements ChannelListener, Held {
     this.#target = target;
     this.worker = target.id;
     target.inFlight++;
+    // What idled may just be closing: the second and last try must not meet that too. What changes its protocol never
+    // comes back, so it gets a connection of its own.
+    const fresh = upgrade || this.#sentAttempts > 0;
     const { clock } = this.#context;
-    const idle = upgrade ? null : target.takeIdle(clock.now() - service.entry.idleTimeoutMs);
+    const idle = fresh ? null : target.takeIdle(clock.now());
     if (idle !== null) {
       idle.attach(this);
       this.#channel = idle;

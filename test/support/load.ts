@@ -19,7 +19,36 @@ export interface Account {
   readonly executions: ReadonlyMap<string, number>;
 }
 
+export interface AccountedClient extends Disposable {
+  /** Sends a request with an id of its own; resolves whatever comes of it. */
+  send(method: string, path?: string): Promise<Answered>;
+}
+
 let ids = 0;
+
+/** Keep-alive connections, at most so many at once. */
+export function createAccountedClient(daemon: Daemon, connections: number): AccountedClient {
+  const agent = new https.Agent({ keepAlive: true, maxSockets: connections, rejectUnauthorized: false });
+  return {
+    send: (method, path = '/') =>
+      new Promise((resolve) => {
+        const id = `r${process.pid}-${ids++}`;
+        const body = method === 'POST' ? 'x' : undefined;
+        const request = https.request(
+          `${daemon.origin}${path}`,
+          { agent, method, headers: { 'x-id': id, ...(body === undefined ? {} : { 'content-length': 1 }) } },
+          (response) => {
+            response.resume();
+            response.on('end', () => resolve({ id, method, status: response.statusCode ?? 0, error: null }));
+            response.on('error', (error) => resolve({ id, method, status: 0, error: error.message }));
+          },
+        );
+        request.on('error', (error) => resolve({ id, method, status: 0, error: error.message }));
+        request.end(body);
+      }),
+    [Symbol.dispose]: () => agent.destroy(),
+  };
+}
 
 /** Sends requests over `connections` keep-alive connections until `signal` aborts; every id is its own. */
 export async function sendAccounted(
@@ -36,36 +65,61 @@ export async function sendAccounted(
     readonly path?: string;
   },
 ): Promise<Account> {
-  const agent = new https.Agent({ keepAlive: true, maxSockets: connections, rejectUnauthorized: false });
+  using client = createAccountedClient(daemon, connections);
   const answers: Answered[] = [];
-  const one = (method: string): Promise<Answered> =>
-    new Promise((resolve) => {
-      const id = `r${process.pid}-${ids++}`;
-      const body = method === 'POST' ? 'x' : undefined;
-      const request = https.request(
-        `${daemon.origin}${path}`,
-        { agent, method, headers: { 'x-id': id, ...(body === undefined ? {} : { 'content-length': 1 }) } },
-        (response) => {
-          response.resume();
-          response.on('end', () => resolve({ id, method, status: response.statusCode ?? 0, error: null }));
-          response.on('error', (error) => resolve({ id, method, status: 0, error: error.message }));
-        },
-      );
-      request.on('error', (error) => resolve({ id, method, status: 0, error: error.message }));
-      request.end(body);
-    });
   await Promise.all(
     Array.from({ length: connections }, async (_, lane) => {
       for (let turn = 0; !signal.aborted; turn++) {
-        const answer = await one(methods[(lane + turn) % methods.length] ?? 'GET');
+        const answer = await client.send(methods[(lane + turn) % methods.length] ?? 'GET', path);
         answers.push(answer);
         // What fails at once must not be tried a million times.
         if (answer.status === 0) await sleep(50);
       }
     }),
   );
-  agent.destroy();
   return { answers, executions: readExecutions(daemon) };
+}
+
+/** All of `count` requests in bursts, one on each connection, with a pause of a random length before the next. */
+export async function sendInBursts(
+  daemon: Daemon,
+  {
+    count,
+    methods,
+    connections,
+    pauseMs: [least, most],
+  }: {
+    readonly count: number;
+    readonly methods: readonly string[];
+    readonly connections: number;
+    readonly pauseMs: readonly [least: number, most: number];
+  },
+): Promise<Account> {
+  using client = createAccountedClient(daemon, connections);
+  const answers: Answered[] = [];
+  while (answers.length < count) {
+    const burst = Array.from({ length: Math.min(connections, count - answers.length) }, (_, i) =>
+      client.send(methods[i % methods.length] ?? 'GET'),
+    );
+    answers.push(...(await Promise.all(burst)));
+    await sleep(least + Math.random() * (most - least));
+  }
+  return { answers, executions: readExecutions(daemon) };
+}
+
+/** What of an account must be nothing: each line says of an id what is wrong with it. */
+export function faultsOf({ answers, executions }: Account): string[] {
+  const faults: string[] = [];
+  for (const { id, method, status, error } of answers) {
+    const times = executions.get(id) ?? 0;
+    if (method === 'GET' && status !== 200) faults.push(`GET ${id} failed: ${error ?? status}`);
+    if (method === 'POST' && status !== 200 && status !== 502) faults.push(`POST ${id} failed: ${error ?? status}`);
+    if (times > (method === 'POST' ? 1 : 2)) faults.push(`${method} ${id} was executed ${times} times`);
+    if (status === 200 && times === 0) faults.push(`${method} ${id} was answered and not executed`);
+  }
+  const sent = new Set(answers.map(({ id }) => id));
+  for (const id of executions.keys()) if (!sent.has(id)) faults.push(`${id} was executed and never sent`);
+  return faults;
 }
 
 export function readExecutions(daemon: Daemon): Map<string, number> {

@@ -2,7 +2,14 @@
 import { FIELD_VALUE } from './chars.ts';
 import { FieldScanner, FieldTable, ForwardedLines, parseConnection, parseContentLength } from './fields.ts';
 
-type FieldKind = 'content_type' | 'content_length' | 'transfer_encoding' | 'connection' | 'trailer' | 'drop';
+type FieldKind =
+  | 'content_type'
+  | 'content_length'
+  | 'transfer_encoding'
+  | 'connection'
+  | 'keep_alive'
+  | 'trailer'
+  | 'drop';
 
 /** RFC 9110 section 7.6.1. */
 const FIELDS = new FieldTable<FieldKind>({
@@ -10,7 +17,7 @@ const FIELDS = new FieldTable<FieldKind>({
   'content-length': 'content_length',
   'transfer-encoding': 'transfer_encoding',
   connection: 'connection',
-  'keep-alive': 'drop',
+  'keep-alive': 'keep_alive',
   'proxy-connection': 'drop',
   te: 'drop',
   trailer: 'trailer',
@@ -28,6 +35,8 @@ export class ResponseHead {
   bodyKind: 'none' | 'length' | 'chunked' | 'close' = 'none';
   contentLength = 0;
   keepAlive = true;
+  /** What it says of how long that is; empty: nothing. */
+  keepAliveFor = '';
   /** `text/event-stream`: it may be silent for long. */
   eventStream = false;
   /** Whether field lines follow the body: none can, some may, or so it says. */
@@ -74,6 +83,7 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
   let connection: string | null = null;
   let announced = false;
   head.eventStream = false;
+  head.keepAliveFor = '';
   fields.start(source, at);
   lines.clear();
   while (fields.next()) {
@@ -96,6 +106,9 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
         break;
       case 'connection':
         connection = connection === null ? fields.value : `${connection},${fields.value}`;
+        break;
+      case 'keep_alive':
+        head.keepAliveFor = fields.value;
         break;
       case 'trailer':
         announced = true;

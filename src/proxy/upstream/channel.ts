@@ -44,4 +44,6 @@ export interface ChannelTimeouts {
   /** Between pieces of an answer's body; a stream of events has its own. 0: for ever. */
   readonly bodyIdleMs: number;
   readonly eventIdleMs: number;
+  /** Between requests. */
+  readonly idleTimeoutMs: number;
 }

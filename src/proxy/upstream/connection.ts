@@ -14,6 +14,7 @@ import { Wire } from '../wire.ts';
 import type { WireListener } from '../wire.ts';
 import type { Address } from '../../snapshot.ts';
 import type { Channel, ChannelListener, ChannelTimeouts } from './channel.ts';
+import { idleMsOf } from './keep_alive.ts';
 import type { UpstreamRequest } from './request.ts';
 
 /** nginx's default is 4–8 KiB, HAProxy's 16 KiB; cookies and CSP headers of real applications need more than the first. */
@@ -37,7 +38,8 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
   readonly #out: Outbox;
   sent = false;
   reused = false;
-  idleSince = 0;
+  /** While idle: until when it may be used. */
+  usableUntil = 0;
   #state: State = 'connecting';
   #listener: ChannelListener | null;
   #pending: Buffer | null = null;
@@ -224,11 +226,12 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
   #finish(): void {
     const listener = this.#listener;
     this.#listener = null;
-    if (this.#reusable && this.#requestComplete && !this.#origin.removed) {
+    const idleMs = Math.min(this.#timeouts.idleTimeoutMs, idleMsOf(this.#head.keepAliveFor));
+    if (this.#reusable && idleMs > 0 && this.#requestComplete && !this.#origin.removed) {
       this.#state = 'idle';
       this.#deadline = 0;
       this.#wire.readLittle(true);
-      this.idleSince = this.#clock.now();
+      this.usableUntil = this.#clock.now() + idleMs;
       this.reused = true;
       this.#wire.resume();
       this.#origin.idle.push(this);

@@ -63,11 +63,11 @@ export class Target implements Origin, Candidate {
     if (this.failures !== 0) this.failures = 0;
   }
 
-  /** The most recently used idle connection not idle since before `oldest`; those older are closed. */
-  takeIdle(oldest: number): UpstreamConnection | null {
+  /** The most recently used idle connection if its time is not over; else it and those older are closed. */
+  takeIdle(now: number): UpstreamConnection | null {
     const connection = this.idle.pop();
     if (connection === undefined) return null;
-    if (connection.idleSince >= oldest) return connection;
+    if (now < connection.usableUntil) return connection;
     // The stack is ordered by time: all below are older still.
     connection.destroy();
     this.closeIdle();
