@@ -14,11 +14,13 @@ import type { Listener } from './listeners.ts';
 
 /** A proxy that has not acknowledged a part after this long is killed and replaced. */
 const ACKNOWLEDGE_MS = 5_000;
+/** Loading the code takes longer on a busy machine than applying a part. */
+const START_MS = 6 * ACKNOWLEDGE_MS;
 /** A slot without a proxy for this long is also listened to by a sibling. */
 const ADOPT_MS = 500;
 const RESTART_DELAYS_MS = [0, 100, 1_000, 5_000, 15_000, 60_000];
-/** Up for this long, a proxy's end is taken for an accident, not a loop. */
-const STABLE_MS = 10_000;
+/** Ready for this long, a proxy's end is an accident, not a loop: its place is filled at once, however many there were. */
+const STABLE_MS = 3_000;
 
 /**
  * HTTP/2 passes bodies in buffers whose memory the young generation's collections free: with V8's default of 16 MiB an
@@ -83,6 +85,8 @@ interface Running {
   readonly startedAt: number;
   readonly exited: Promise<void>;
   state: ProxyState;
+  /** 0: not yet. */
+  readyAt: number;
   readonly acknowledged: Map<PartName, number>;
   /** Entrypoints on whose socket for its own slot it accepts. */
   readonly listening: Set<string>;
@@ -146,10 +150,16 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   const hasApplied = (running: Running, part: PartName, wanted: number): boolean =>
     (running.acknowledged.get(part) ?? 0) >= wanted;
 
-  const acknowledged = async (running: Running, part: PartName, wanted: number): Promise<void> => {
+  /** Resolves when `done()` holds, or the process is gone: killed, when it did not hold in time. */
+  const untilWithin = async (
+    running: Running,
+    part: PartName | 'listen',
+    done: () => boolean,
+    ms: number,
+  ): Promise<void> => {
     const outcome = await within(
-      until(running, () => hasApplied(running, part, wanted)).then(() => 'done'),
-      ACKNOWLEDGE_MS,
+      until(running, done).then(() => 'done'),
+      ms,
       'late',
     );
     if (outcome === 'late') {
@@ -241,6 +251,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
         });
       }),
       state: 'starting',
+      readyAt: 0,
       acknowledged: new Map(),
       listening: new Set(),
       targets: new Set(),
@@ -264,7 +275,8 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     slot.process = null;
     for (const other of slots) if (other.adoptedBy === running) other.adoptedBy = null;
     if (stopping.signal.aborted) return;
-    slot.failures = Date.now() - running.startedAt >= STABLE_MS ? 0 : slot.failures + 1;
+    const stable = running.readyAt > 0 && Date.now() - running.readyAt >= STABLE_MS;
+    slot.failures = stable ? 0 : slot.failures + 1;
     const delayMs = RESTART_DELAYS_MS[Math.min(slot.failures, RESTART_DELAYS_MS.length - 1)] ?? 0;
     slot.restarts++;
     log.warn('proxy_exited', { proxy: slot.index, pid: running.child.pid, code, signal, restart_in_ms: delayMs });
@@ -288,29 +300,19 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     for (const part of PART_NAMES) sendPart(running, part);
     for (const part of PART_NAMES) {
       const entry = current.get(part);
-      // Loading the code takes longer on a busy machine than applying a part: several acknowledgement times.
-      if (entry !== undefined) await startedWithin(running, part, () => hasApplied(running, part, entry.version));
+      if (entry !== undefined) {
+        await untilWithin(running, part, () => hasApplied(running, part, entry.version), START_MS);
+      }
     }
     if (slot.process !== running) return;
     returnAdopted(slot);
     listenOn(running, slot);
     running.state = 'ready';
+    running.readyAt = Date.now();
     // A listener that a reload removes meanwhile is waited for no more.
-    await startedWithin(running, 'listen', () => listeners.every(({ name }) => running.listening.has(name)));
+    await untilWithin(running, 'listen', () => listeners.every(({ name }) => running.listening.has(name)), START_MS);
     if (slot.process !== running) return;
     log.info('proxy_ready', { proxy: slot.index, pid: running.child.pid });
-  };
-
-  const startedWithin = async (running: Running, part: PartName | 'listen', done: () => boolean): Promise<void> => {
-    const outcome = await within(
-      until(running, done).then(() => 'done'),
-      6 * ACKNOWLEDGE_MS,
-      'late',
-    );
-    if (outcome === 'late') {
-      log.error('proxy_unresponsive', { proxy: running.slot.index, pid: running.child.pid, part });
-      running.child.kill('SIGKILL');
-    }
   };
 
   return {
@@ -330,7 +332,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       await Promise.all(
         live()
           .filter(({ state }) => state === 'ready' || state === 'draining')
-          .map((running) => acknowledged(running, part, wanted)),
+          .map((running) => untilWithin(running, part, () => hasApplied(running, part, wanted), ACKNOWLEDGE_MS)),
       );
     },
     released: async (target) => {
