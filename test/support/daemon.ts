@@ -48,8 +48,17 @@ export interface WorkerView {
   readonly last_exit: string | null;
 }
 
+export interface ProxyView {
+  readonly slot: number;
+  readonly pid: number | null;
+  readonly state: string;
+  /** Both as of the last second. */
+  readonly connections: number;
+  readonly requests: number;
+}
+
 export interface Status {
-  readonly proxies: readonly { readonly slot: number; readonly pid: number | null; readonly state: string }[];
+  readonly proxies: readonly ProxyView[];
   readonly services: readonly { readonly name: string; readonly workers: readonly WorkerView[] }[];
   readonly certificates: readonly {
     readonly name: string;

@@ -1,4 +1,5 @@
 /** Requests in numbers, each accounted for: sent, executed by a worker, answered. */
+import { connect as connectHttp2 } from 'node:http2';
 import https from 'node:https';
 import { readFileSync } from 'node:fs';
 import type { Daemon } from './daemon.ts';
@@ -50,6 +51,32 @@ export function createAccountedClient(daemon: Daemon, connections: number): Acco
   };
 }
 
+/** The same over HTTP/2: requests by turns on so many connections. */
+export function createAccountedHttp2Client(daemon: Daemon, connections: number): AccountedClient {
+  const sessions = Array.from({ length: connections }, () =>
+    connectHttp2(daemon.origin, { rejectUnauthorized: false }).on('error', () => {}),
+  );
+  return {
+    send: (method, path = '/') =>
+      new Promise((resolve) => {
+        const id = `r${process.pid}-${ids++}`;
+        let [status, ended, reason] = [0, false, 'no answer'];
+        const settle = (): void => {
+          const whole = ended && status !== 0;
+          resolve({ id, method, status: whole ? status : 0, error: whole ? null : reason });
+        };
+        const session = sessions[ids % sessions.length];
+        if (session === undefined || session.destroyed) return settle();
+        const stream = session.request({ ':method': method, ':path': path, 'x-id': id });
+        stream.on('response', (fields) => (status = fields[':status'] ?? 0));
+        stream.on('end', () => (ended = stream.rstCode === 0));
+        stream.on('error', (error: Error) => (reason = error.message)).on('close', settle);
+        stream.resume().end(method === 'POST' ? 'x' : undefined);
+      }),
+    [Symbol.dispose]: () => sessions.forEach((session) => session.destroy()),
+  };
+}
+
 /** Sends requests over `connections` keep-alive connections until `signal` aborts; every id is its own. */
 export async function sendAccounted(
   daemon: Daemon,
@@ -58,17 +85,22 @@ export async function sendAccounted(
     connections,
     signal,
     path = '/',
+    sessions = 0,
   }: {
     readonly methods: readonly string[];
     readonly connections: number;
     readonly signal: AbortSignal;
     readonly path?: string;
+    /** Every fifth goes over HTTP/2, on so many connections. */
+    readonly sessions?: number;
   },
 ): Promise<Account> {
-  using client = createAccountedClient(daemon, connections);
+  using http1 = createAccountedClient(daemon, connections);
+  using http2 = sessions === 0 ? null : createAccountedHttp2Client(daemon, sessions);
   const answers: Answered[] = [];
   await Promise.all(
     Array.from({ length: connections }, async (_, lane) => {
+      const client = http2 !== null && lane % 5 === 4 ? http2 : http1;
       for (let turn = 0; !signal.aborted; turn++) {
         const answer = await client.send(methods[(lane + turn) % methods.length] ?? 'GET', path);
         answers.push(answer);
