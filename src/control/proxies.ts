@@ -11,6 +11,7 @@ import { LOG_FD, PART_NAMES, parseFromProxy } from '../snapshot.ts';
 import type { FromProxy, Identity, PartName, Parts, ProxyStats, ToProxy } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
+import { nextProxyStart } from './proxy_restart.ts';
 
 /** A proxy that has not acknowledged a part after this long is killed and replaced. */
 const ACKNOWLEDGE_MS = 5_000;
@@ -18,9 +19,6 @@ const ACKNOWLEDGE_MS = 5_000;
 const START_MS = 6 * ACKNOWLEDGE_MS;
 /** A slot without a proxy for this long is also listened to by a sibling. */
 const ADOPT_MS = 500;
-const RESTART_DELAYS_MS = [0, 100, 1_000, 5_000, 15_000, 60_000];
-/** Ready for this long, a proxy's end is an accident, not a loop: its place is filled at once, however many there were. */
-const STABLE_MS = 3_000;
 
 /**
  * HTTP/2 passes bodies in buffers whose memory the young generation's collections free: with V8's default of 16 MiB an
@@ -275,9 +273,9 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     slot.process = null;
     for (const other of slots) if (other.adoptedBy === running) other.adoptedBy = null;
     if (stopping.signal.aborted) return;
-    const stable = running.readyAt > 0 && Date.now() - running.readyAt >= STABLE_MS;
-    slot.failures = stable ? 0 : slot.failures + 1;
-    const delayMs = RESTART_DELAYS_MS[Math.min(slot.failures, RESTART_DELAYS_MS.length - 1)] ?? 0;
+    const readyForMs = running.readyAt === 0 ? null : Date.now() - running.readyAt;
+    const { delayMs, failures } = nextProxyStart({ readyForMs, failures: slot.failures });
+    slot.failures = failures;
     slot.restarts++;
     log.warn('proxy_exited', { proxy: slot.index, pid: running.child.pid, code, signal, restart_in_ms: delayMs });
     void adopt(slot);
