@@ -1,0 +1,126 @@
+/** A steady load below what the machine can do: nothing fails, nothing takes long, nothing grows. */
+import assert from 'node:assert/strict';
+import os from 'node:os';
+import { formatTable, print } from '../../src/cli/terminal.ts';
+import { sleep } from '../../src/lifecycle.ts';
+import { FIXTURES, startDaemon } from '../support/daemon.ts';
+import type { Daemon } from '../support/daemon.ts';
+import { asIfUnhindered, h2load, quantile } from '../support/h2load.ts';
+import type { H2loadOrder } from '../support/h2load.ts';
+import { cpuSeconds, machineCpuSeconds, residentBytes } from '../support/processes.ts';
+
+export const SUMMARY =
+  'HTTP/1.1 and HTTP/2 at 70 % of the measured peak: no failure, p99 within 25 ms, no growth (SECONDS=60 SHARE=0.7)';
+
+const PEAK_SECONDS = 8;
+const P99_MS = 25;
+/** Of one process: the mean of the last third above those of both before. */
+const ALLOWED_GROWTH = 4 * 1024 * 1024;
+const MIB = 1024 * 1024;
+
+type Order = Omit<H2loadOrder, 'seconds' | 'rate'>;
+const ORDERS: readonly Order[] = [
+  { protocol: 'http/1.1', connections: 40, streams: 1 },
+  { protocol: 'h2', connections: 8, streams: 5 },
+];
+
+export async function prove(): Promise<void> {
+  const seconds = Number(process.env['SECONDS'] ?? 60);
+  const share = Number(process.env['SHARE'] ?? 0.7);
+  await using daemon = await startDaemon({
+    config: `proxy_processes: 2
+logging: { access: false }
+sites: [{ hosts: [localhost], service: web }]
+services:
+  web: { command: [node, bench_worker.mjs, "{socket}"], directory: ${FIXTURES}, workers: 2 }
+`,
+  });
+  // Once to warm up, once to measure: the peak is what both do at once.
+  await Promise.all(ORDERS.map((order) => h2load(daemon, { ...order, seconds: PEAK_SECONDS / 2 })));
+  const peaks = await Promise.all(ORDERS.map((order) => h2load(daemon, { ...order, seconds: PEAK_SECONDS })));
+  const orders = ORDERS.map((order, i) => ({ ...order, seconds, rate: (peaks[i]?.perSecond ?? 0) * share }));
+
+  const over = new AbortController();
+  const growth = watchGrowth(daemon, over.signal);
+  const ours = await processesOf(daemon);
+  const cpu = (): { own: number; all: number } => ({
+    own: cpuSeconds(ours) + cpuSeconds([process.pid], { children: true }),
+    all: machineCpuSeconds(),
+  });
+  const before = cpu();
+  const results = await Promise.all(orders.map((order) => h2load(daemon, order)));
+  const after = cpu();
+  over.abort();
+  const processes = await growth;
+
+  const rows = [['', 'PEAK req/s', 'LOAD req/s', 'REQUESTS', 'BAD', 'p50 ms', 'p99 ms', 'p99.9 ms']];
+  const problems: string[] = [];
+  for (const [i, order] of orders.entries()) {
+    const [result, peak] = [results[i], peaks[i]];
+    assert.ok(result !== undefined && peak !== undefined);
+    const tookMs = asIfUnhindered(result, order);
+    const [p50 = 0, p99 = 0, p999 = 0] = [0.5, 0.99, 0.999].map((part) => quantile(tookMs, part));
+    rows.push([
+      order.protocol,
+      peak.perSecond.toFixed(0),
+      result.perSecond.toFixed(0),
+      String(result.requests),
+      String(result.bad + peak.bad),
+      ...[p50, p99, p999].map((ms) => ms.toFixed(1)),
+    ]);
+    if (result.bad + peak.bad > 0) problems.push(`${order.protocol}: ${result.bad} bad\n${result.text}`);
+    if (result.perSecond < order.rate * 0.95) problems.push(`${order.protocol}: the rate was not kept`);
+    if (!(p99 <= P99_MS)) problems.push(`${order.protocol}: p99 is ${p99.toFixed(1)} ms, allowed are ${P99_MS}`);
+  }
+  const used = (cpuTime: number): string =>
+    `${((cpuTime / seconds / os.availableParallelism()) * 100).toFixed(0)} % of this machine's CPU time`;
+  const others = used(after.all - before.all - (after.own - before.own));
+  if (problems.length > 0) problems.push(`meanwhile others took ${others}`);
+  print(formatTable(rows));
+  const thirds = ({ thirds: means }: Growth): string => means.map((mean) => (mean / MIB).toFixed(1)).join(' ');
+  print(
+    formatTable([
+      ...processes.map((each) => [`MiB of ${each.name} in each third`, thirds(each)]),
+      ['proxy, workers and clients took', used(after.own - before.own)],
+      ['others, who disturb it, took', others],
+    ]),
+  );
+  for (const { name, thirds: means } of processes) {
+    const [first = 0, second = 0, last = 0] = means;
+    const grown = last - Math.max(first, second);
+    if (grown > ALLOWED_GROWTH) problems.push(`${name} grew by ${(grown / MIB).toFixed(1)} MiB`);
+  }
+  assert.deepEqual(problems, []);
+}
+
+async function processesOf(daemon: Daemon): Promise<number[]> {
+  const { proxies, services } = await daemon.status();
+  const workers = services.flatMap((service) => service.workers);
+  return [daemon.pid, ...[...proxies, ...workers].flatMap(({ pid }) => pid ?? [])];
+}
+
+interface Growth {
+  readonly name: string;
+  /** Mean resident bytes in each third of the time. */
+  readonly thirds: readonly number[];
+}
+
+async function watchGrowth(daemon: Daemon, signal: AbortSignal): Promise<Growth[]> {
+  const { proxies } = await daemon.status();
+  const watched = [
+    { name: 'the control plane', pid: daemon.pid },
+    ...proxies.map(({ slot, pid }) => ({ name: `proxy ${slot}`, pid: pid ?? 0 })),
+  ].map((each) => ({ ...each, samples: [] as number[] }));
+  while (!signal.aborted) {
+    for (const { pid, samples } of watched) samples.push(residentBytes(pid));
+    await sleep(500, signal);
+  }
+  return watched.map(({ name, samples }) => {
+    const third = Math.floor(samples.length / 3);
+    const means = [0, 1, 2].map((i) => {
+      const part = samples.slice(i * third, (i + 1) * third);
+      return part.reduce((sum, value) => sum + value, 0) / part.length;
+    });
+    return { name, thirds: means };
+  });
+}
