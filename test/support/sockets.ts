@@ -16,9 +16,9 @@ export function clientPortsOf(pid: number, port: number): ReadonlySet<number> {
   const ports = new Set<number>();
   for (const file of ['/proc/net/tcp', '/proc/net/tcp6']) {
     for (const line of readFileSync(file, 'utf8').split('\n')) {
-      // Columns: local and remote address, and in the tenth the inode.
+      // Columns: local and remote address, the state (01: established), and in the tenth the inode.
       const columns = line.trim().split(/\s+/);
-      if (columns[1]?.endsWith(suffix) !== true || !inodes.has(columns[9] ?? '')) continue;
+      if (columns[1]?.endsWith(suffix) !== true || columns[3] !== '01' || !inodes.has(columns[9] ?? '')) continue;
       ports.add(Number.parseInt(columns[2]?.split(':')[1] ?? '', 16));
     }
   }
