@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
 import { AccessFileError, prepareAccessFile } from './access_file.ts';
 import { startAdminServer } from './admin.ts';
 import type { AdminServer } from './admin.ts';
@@ -27,6 +28,8 @@ import { createGuard } from '../workers/guard.ts';
 import { lockRuntimeDirectory } from '../workers/records.ts';
 import type { RuntimeLock } from '../workers/records.ts';
 
+/** In the runtime directory: compiled code, for proxies to start with. */
+const CODE_CACHE = 'code';
 /** Of the grace period: what requests get to end; the rest is for the workers. */
 const PROXIES_SHARE = 0.8;
 
@@ -71,6 +74,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     count: config.proxyProcesses,
     command: options.proxyCommand,
     env: definedOnly(env),
+    codeCache: path.join(config.runtimeDirectory, CODE_CACHE),
     identity,
     log,
     proxyLog: { level: config.logging.level, format: options.logFormat },
@@ -258,6 +262,8 @@ function prepareRuntime(config: Config, log: Logger): Identity | null {
     const made = mkdirSync(config.runtimeDirectory, { recursive: true, mode: 0o711 });
     // Whatever our umask; a folder that was there keeps the rights its owner gave it.
     if (made !== undefined) chmodSync(config.runtimeDirectory, 0o711);
+    // Code from there is run before rights are dropped: nobody else may write it.
+    mkdirSync(path.join(config.runtimeDirectory, CODE_CACHE), { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new StartError(`runtime_directory ${config.runtimeDirectory} cannot be used: ${String(error)}`);
   }

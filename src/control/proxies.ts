@@ -4,7 +4,6 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import net from 'node:net';
 import { sleep, within } from '../lifecycle.ts';
 import type { LogFormat, Logger, LogLevel } from '../log.ts';
 import { LOG_FD, PART_NAMES, parseFromProxy } from '../snapshot.ts';
@@ -12,6 +11,7 @@ import type { FromProxy, Identity, PartName, Parts, ProxyStats, ToProxy } from '
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
 import { nextProxyStart } from './proxy_restart.ts';
+import { passWholeLines } from './whole_lines.ts';
 
 /** A proxy that has not acknowledged a part after this long is killed and replaced. */
 const ACKNOWLEDGE_MS = 5_000;
@@ -30,6 +30,8 @@ export interface ProxyPoolOptions {
   readonly count: number;
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** A folder where Node keeps compiled code: with it a proxy starts in 110 ms of CPU time instead of 270. */
+  readonly codeCache: string;
   readonly identity: Identity | null;
   readonly log: Logger;
   readonly proxyLog: { readonly level: LogLevel; readonly format: LogFormat };
@@ -223,7 +225,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     const [file = process.execPath, ...args] = options.command;
     const child = spawn(file, args, {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'],
-      env: proxyEnvironment(options.env),
+      env: proxyEnvironment(options),
       // A terminal's Ctrl-C must reach the control plane alone.
       detached: true,
     });
@@ -390,24 +392,14 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   };
 }
 
-function proxyEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
+function proxyEnvironment({ env, codeCache }: ProxyPoolOptions): Record<string, string> {
   const options = [env['NODE_OPTIONS'], YOUNG_GENERATION].filter(Boolean).join(' ');
   // io_uring keeps the rights a process has dropped (CVE-2024-22017).
-  return { ...env, PROXY_ROLE: 'proxy', UV_USE_IO_URING: '0', NODE_OPTIONS: options };
-}
-
-/** Resolves at the stream's end. Several proxies' lines must not be mixed: what has no line end yet waits for it. */
-function passWholeLines(stream: unknown, write: (lines: Buffer) => void): Promise<void> {
-  if (!(stream instanceof net.Socket)) throw new Error('a proxy has no pipe for its log');
-  let rest: Buffer | null = null;
-  stream.on('error', () => {});
-  stream.on('data', (chunk: Buffer) => {
-    const end = chunk.lastIndexOf(0x0a) + 1;
-    if (end > 0) {
-      write(rest === null ? chunk.subarray(0, end) : Buffer.concat([rest, chunk.subarray(0, end)]));
-      rest = null;
-    }
-    if (end < chunk.length) rest = rest === null ? chunk.subarray(end) : Buffer.concat([rest, chunk.subarray(end)]);
-  });
-  return new Promise((resolve) => stream.once('close', () => resolve()));
+  return {
+    ...env,
+    PROXY_ROLE: 'proxy',
+    UV_USE_IO_URING: '0',
+    NODE_OPTIONS: options,
+    NODE_COMPILE_CACHE: codeCache,
+  };
 }

@@ -3,6 +3,7 @@
  * from the control plane in, entrypoints and services out.
  */
 import { randomBytes } from 'node:crypto';
+import { flushCompileCache } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { createAddressSet } from '../address_set.ts';
 import { createAccessLog } from './access_log.ts';
@@ -47,6 +48,8 @@ export function runProxy(): void {
         process.stderr.write(`proxy: this process is ${VERSION}, its control plane ${message.build}\n`);
         process.exit(1);
       }
+      // Kept for the next one to start, while the folder may still be written.
+      flushCompileCache();
       dropPrivileges(message);
       data = createDataPlane(message, send);
       send({ type: 'started' });
