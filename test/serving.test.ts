@@ -1,7 +1,7 @@
 /** What a person sees who writes a file and runs the program. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { statSync, writeFileSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -81,6 +81,9 @@ test('keeps keys and the admin socket to itself', async () => {
   assert.equal(mode('state/certificates/internal/localhost/current/key.pem'), 0o600);
   assert.equal(mode('state/certificates'), 0o700);
   assert.equal(mode('run/admin.sock'), 0o600);
+  // Compiled code that proxies run while they still have all rights.
+  assert.equal(mode('run/code'), 0o700);
+  assert.ok(readdirSync(path.join(daemon.folder, 'run/code')).length > 0, 'and they have kept it there');
 });
 
 test('reloads: what changed is replaced, a bad file changes nothing', async () => {
