@@ -73,8 +73,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const pool = createProxyPool({
     count: config.proxyProcesses,
     command: options.proxyCommand,
-    env: definedOnly(env),
-    codeCache: path.join(config.runtimeDirectory, CODE_CACHE),
+    // With it a proxy starts in 110 ms of CPU time instead of 270.
+    env: { ...definedOnly(env), NODE_COMPILE_CACHE: path.join(config.runtimeDirectory, CODE_CACHE) },
     identity,
     log,
     proxyLog: { level: config.logging.level, format: options.logFormat },
