@@ -106,7 +106,7 @@ export class Exchange implements ChannelListener, Held {
     this.#sentAttempts = 0;
     this.#replayable = true;
     this.#lastFailure = null;
-    if (this.#tried.length > 0) this.#tried = [];
+    this.#tried.length = 0;
     this.#tryNext();
   }
 

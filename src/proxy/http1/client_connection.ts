@@ -14,7 +14,7 @@ import type { ClientInfo } from '../client_identity.ts';
 import { WriteStall } from '../write_stall.ts';
 import { BODY_INVALID, BodyReader } from './body_reader.ts';
 import type { BodySink } from './body_reader.ts';
-import { findHeadEnd } from './head_end.ts';
+import { findHeadEnd, glance, headLength } from './head_end.ts';
 import { Outbox } from './outbox.ts';
 import { parseRequestHead, RequestHead } from './request_head.ts';
 import type { ResponseHead } from './response_head.ts';
@@ -73,7 +73,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
   drain(): void {
     this.#keepAlive = false;
     if (this.#state !== 'idle') return;
-    if (this.#requests === 0) this.#deadline = this.#front.clock.now() + LINGER_MS;
+    if (this.#requests === 0) this.#deadline = this.#front.clock.recent + LINGER_MS;
     else if (this.#wire.unsent > 0) this.#linger();
     else this.destroy();
   }
@@ -146,11 +146,13 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
       while (data[start] === 0x0d && data[start + 1] === 0x0a && start < 4) start += 2;
       if (start === data.length) return;
       const { maxHeaderSize, headersMs } = this.#entry.limits;
-      const end = findHeadEnd(data, start);
+      const text = glance(data, start);
+      const length = headLength(text);
+      const end = length > 0 ? start + length : findHeadEnd(data, start);
       if (end < 0) {
         if (this.#state === 'idle') {
           this.#state = 'head';
-          this.#deadline = this.#front.clock.now() + headersMs;
+          this.#deadline = this.#front.clock.recent + headersMs;
         }
         if (end !== -1) return this.#refuseStatus(400, 'a line of the head does not end in CRLF');
         if (data.length - start > maxHeaderSize) return this.#refuse('head_too_large', 'the request head is too large');
@@ -158,7 +160,8 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
         return;
       }
       if (end - start > maxHeaderSize) return this.#refuse('head_too_large', 'the request head is too large');
-      const status = parseRequestHead(data.toString('latin1', start, end), this.#head);
+      const whole = length > 0 ? text : data.toString('latin1', start, end);
+      const status = parseRequestHead(whole, this.#head, end - start);
       if (status !== 0) return this.#refuseStatus(status, this.#head.problem);
       if (this.#head.scheme !== null && this.#head.scheme !== this.#client.scheme) {
         return this.#refuseStatus(400, "the request target's scheme is not the connection's");
@@ -166,9 +169,8 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
       let at = end;
       this.#beginRequest();
       if (this.#isReading()) at = this.#readBody(data, at);
-      if (at < 0 || this.#isOver()) return;
+      if (at < 0 || at === data.length || this.#isOver()) return;
       data = data.subarray(at);
-      if (data.length === 0) return;
       // An answer of our own may already be complete; otherwise what follows waits.
       if (this.#state !== 'idle') return this.#keepForLater(data);
     }
@@ -190,13 +192,13 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     this.#body.begin(head.bodyKind, head.contentLength);
     const { complete } = this.#body;
     this.#state = complete ? 'waiting' : 'body';
-    this.#deadline = complete ? 0 : this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
+    this.#deadline = complete ? 0 : this.#front.clock.recent + this.#entry.limits.bodyIdleMs;
     this.#transaction.begin(complete);
   }
 
   /** Hands on what belongs to the body; returns where it stopped, or -1 when the request is over. */
   #readBody(chunk: Buffer, at: number): number {
-    this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
+    this.#deadline = this.#front.clock.recent + this.#entry.limits.bodyIdleMs;
     const end = this.#body.read(chunk, at, this);
     if (end === BODY_INVALID) this.#transaction.fail('bad_request', 'the chunked encoding is invalid');
     if (end < 0) return -1;
@@ -221,7 +223,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
 
   resumeRequest(): void {
     if (this.#state !== 'body') return;
-    this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
+    this.#deadline = this.#front.clock.recent + this.#entry.limits.bodyIdleMs;
     this.#wire.resume();
   }
 
@@ -312,7 +314,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
   onSettled(): void {
     if (!this.#keepAlive || this.#front.draining) return this.#linger();
     this.#state = 'idle';
-    this.#deadline = this.#front.clock.now() + this.#entry.limits.idleMs;
+    this.#deadline = this.#front.clock.recent + this.#entry.limits.idleMs;
     this.#wire.resume();
     // The next pipelined request, later: this may be running inside the reading of the one before.
     if (this.#pending !== null) queueMicrotask(() => this.#continuePipeline());
@@ -329,7 +331,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
   #linger(): void {
     this.#pending = null;
     this.#state = 'lingering';
-    this.#deadline = this.#front.clock.now() + LINGER_MS;
+    this.#deadline = this.#front.clock.recent + LINGER_MS;
     this.#wire.end();
     this.#wire.resume();
   }

@@ -21,12 +21,14 @@ export class FieldScanner {
   /** The name has a `_` or `.`, which some servers turn into `-`. */
   oddName = false;
   problem = '';
+  #end = 0;
   /** The head is well formed, but larger than we take. */
   tooLarge = false;
 
-  /** `at` is where the first field line begins. */
-  start(source: string, at: number): void {
+  /** `at` is where the first field line begins, `end` where the head ends, just past its empty line. */
+  start(source: string, at: number, end: number): void {
     this.source = source;
+    this.#end = end;
     this.lineEnd = at;
     this.count = 0;
     this.problem = '';
@@ -47,7 +49,7 @@ export class FieldScanner {
     }
     if (source.charCodeAt(at) !== 0x3a || at === start) {
       // The empty line is the only one without a colon; it is the head's end by construction.
-      if (at === start && at === source.length - 2 && source.endsWith('\r\n')) return false;
+      if (at === start && at === this.#end - 2 && source.startsWith('\r\n', at)) return false;
       return this.#fail('a field line has no valid name');
     }
     this.nameStart = start;

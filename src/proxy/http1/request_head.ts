@@ -111,16 +111,16 @@ export class RequestHead {
 }
 
 /**
- * Parses a whole head, its empty line included, into `head`. Returns 0, or the status to refuse it with; after any
- * refusal the connection cannot be used further (RFC 9112 section 2.2).
+ * Parses a whole head, its empty line included, into `head`: `source` up to `end`. Returns 0, or the status to refuse it
+ * with; after any refusal the connection cannot be used further (RFC 9112 section 2.2).
  */
-export function parseRequestHead(source: string, head: RequestHead): number {
+export function parseRequestHead(source: string, head: RequestHead, end = source.length): number {
   head.reset();
   head.problem = '';
   const lineEnd = source.indexOf('\r\n');
   const status = parseRequestLine(source, lineEnd, head);
   if (status !== 0) return status;
-  return parseFields(source, lineEnd + 2, head);
+  return parseFields(source, lineEnd + 2, end, head);
 }
 
 export function refuse(head: RequestHead, status: number, problem: string): number {
@@ -220,13 +220,13 @@ export function setAuthority(head: RequestHead, authority: string): boolean {
   return true;
 }
 
-function parseFields(source: string, at: number, head: RequestHead): number {
+function parseFields(source: string, at: number, end: number, head: RequestHead): number {
   let hosts = 0;
   let lengths = 0;
   let codings = 0;
   let connection: string | null = null;
   let upgrade: string | null = null;
-  fields.start(source, at);
+  fields.start(source, at, end);
   lines.clear();
   while (fields.next()) {
     const { nameStart, nameEnd } = fields;
@@ -297,12 +297,13 @@ function parseFields(source: string, at: number, head: RequestHead): number {
     head.bodyKind = 'chunked';
   }
   head.fields = lines.finish(source);
-  return applyConnection(source, at, { connection, upgrade }, head);
+  return applyConnection(source, at, end, { connection, upgrade }, head);
 }
 
 function applyConnection(
   source: string,
   at: number,
+  end: number,
   values: { readonly connection: string | null; readonly upgrade: string | null },
   head: RequestHead,
 ): number {
@@ -328,7 +329,7 @@ function applyConnection(
   }
   // RFC 9110 section 7.6.1. Rare, so it walks the lines again.
   const nominated = new Set(connection.nominated);
-  fields.start(source, at);
+  fields.start(source, at, end);
   lines.clear();
   while (fields.next()) {
     const kind = FIELDS.find(source, fields.nameStart, fields.nameEnd);

@@ -45,8 +45,13 @@ export class ResponseHead {
   fields = '';
 }
 
-/** Parses a whole head, its empty line included, into `head`. Returns 0, or what is wrong with it. */
-export function parseResponseHead(source: string, head: ResponseHead, requestMethod: string): 0 | string {
+/** Parses a whole head, its empty line included, into `head`: `source` up to `end`. Returns 0, or what is wrong with it. */
+export function parseResponseHead(
+  source: string,
+  head: ResponseHead,
+  requestMethod: string,
+  end = source.length,
+): 0 | string {
   const lineEnd = source.indexOf('\r\n');
   const minor = source.charCodeAt(7) - 0x30;
   const status = parseStatus(source);
@@ -62,7 +67,7 @@ export function parseResponseHead(source: string, head: ResponseHead, requestMet
   head.status = status;
   head.reason = source.slice(13, lineEnd);
   head.minor = minor;
-  return parseFields(source, lineEnd + 2, head, requestMethod);
+  return parseFields(source, lineEnd + 2, end, head, requestMethod);
 }
 
 /** -1 unless three digits within 100–599, between a space and a space or the line's end. */
@@ -77,14 +82,14 @@ function parseStatus(source: string): number {
   return status <= 599 ? status : -1;
 }
 
-function parseFields(source: string, at: number, head: ResponseHead, requestMethod: string): 0 | string {
+function parseFields(source: string, at: number, end: number, head: ResponseHead, requestMethod: string): 0 | string {
   let lengths = 0;
   let codings = 0;
   let connection: string | null = null;
   let announced = false;
   head.eventStream = false;
   head.keepAliveFor = '';
-  fields.start(source, at);
+  fields.start(source, at, end);
   lines.clear();
   while (fields.next()) {
     switch (FIELDS.find(source, fields.nameStart, fields.nameEnd)) {
@@ -126,7 +131,7 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
     const options = parseConnection(connection);
     if (options === null) return 'Connection is invalid';
     head.keepAlive = !options.close && (head.minor === 1 || options.keepAlive);
-    if (options.nominated.length > 0) forwarded = withoutNominated(source, at, new Set(options.nominated));
+    if (options.nominated.length > 0) forwarded = withoutNominated(source, at, end, new Set(options.nominated));
   }
 
   const { status } = head;
@@ -146,8 +151,8 @@ function parseFields(source: string, at: number, head: ResponseHead, requestMeth
   return 0;
 }
 
-function withoutNominated(source: string, at: number, nominated: ReadonlySet<string>): string {
-  fields.start(source, at);
+function withoutNominated(source: string, at: number, end: number, nominated: ReadonlySet<string>): string {
+  fields.start(source, at, end);
   lines.clear();
   while (fields.next()) {
     const kind = FIELDS.find(source, fields.nameStart, fields.nameEnd);

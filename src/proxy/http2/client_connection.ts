@@ -208,7 +208,7 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
     this.#spare.push(stream);
     if (this.#streams.size > 0 || this.#state === 'closing' || this.#state === 'closed') return;
     if (this.#state === 'draining') this.#close();
-    else if (this.#headStream === 0) this.#deadline = this.#front.clock.now() + this.#entry.limits.idleMs;
+    else if (this.#headStream === 0) this.#deadline = this.#front.clock.recent + this.#entry.limits.idleMs;
   }
 
   // The wire.

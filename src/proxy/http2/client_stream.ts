@@ -232,7 +232,7 @@ export class Http2ClientStream implements ClientStream {
   }
 
   #waitForBody(): void {
-    this.#deadline = this.#front.clock.now() + this.#entry.limits.bodyIdleMs;
+    this.#deadline = this.#front.clock.recent + this.#entry.limits.bodyIdleMs;
   }
 
   // The answer.

@@ -5,7 +5,7 @@
 import net from 'node:net';
 import { BODY_INVALID, BodyReader } from '../http1/body_reader.ts';
 import type { BodySink } from '../http1/body_reader.ts';
-import { findHeadEnd } from '../http1/head_end.ts';
+import { findHeadEnd, glance, headLength } from '../http1/head_end.ts';
 import { Outbox } from '../http1/outbox.ts';
 import { parseResponseHead, ResponseHead } from '../http1/response_head.ts';
 import type { Clock, Swept } from '../clock.ts';
@@ -107,7 +107,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
     if (this.#framing === 'chunked') this.#out.push(trailers === '' ? LAST_CHUNK : `0\r\n${trailers}\r\n`);
     this.#out.flush();
     this.#requestComplete = true;
-    if (this.#state === 'head') this.#deadline = this.#clock.now() + this.#timeouts.responseTimeoutMs;
+    if (this.#state === 'head') this.#deadline = this.#clock.recent + this.#timeouts.responseTimeoutMs;
   }
 
   /** The client takes no more of the answer for now. */
@@ -163,17 +163,16 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
           at = 0;
           this.#pending = null;
         }
-        const end = findHeadEnd(data, at);
+        const text = glance(data, at);
+        const length = headLength(text);
+        const end = length > 0 ? at + length : findHeadEnd(data, at);
         if (end < 0) {
           if (end !== -1 || data.length - at > MAX_RESPONSE_HEAD) return this.#fail('upstream_invalid');
           this.#pending = Buffer.from(data.subarray(at));
           return;
         }
-        const problem = parseResponseHead(
-          data.toString('latin1', at, end),
-          this.#head,
-          this.#listener?.method ?? 'GET',
-        );
+        const whole = length > 0 ? text : data.toString('latin1', at, end);
+        const problem = parseResponseHead(whole, this.#head, this.#listener?.method ?? 'GET', end - at);
         if (problem !== 0) return this.#fail('upstream_invalid', new Error(problem));
         at = end;
         // RFC 9110 section 15.2: interim responses precede the final one; ours to the client is our own.
@@ -204,7 +203,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
   }
 
   #waitForBody(): void {
-    this.#deadline = this.#idleMs === 0 ? 0 : this.#clock.now() + this.#idleMs;
+    this.#deadline = this.#idleMs === 0 ? 0 : this.#clock.recent + this.#idleMs;
   }
 
   /** Hands over what belongs to the body; returns where it stopped, or -1 when the connection is over. */
@@ -231,7 +230,7 @@ export class UpstreamConnection implements Channel, BodySink, Swept, WireListene
       this.#state = 'idle';
       this.#deadline = 0;
       this.#wire.readLittle(true);
-      this.usableUntil = this.#clock.now() + idleMs;
+      this.usableUntil = this.#clock.recent + idleMs;
       this.reused = true;
       this.#wire.resume();
       this.#origin.idle.push(this);

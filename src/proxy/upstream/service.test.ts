@@ -5,9 +5,10 @@ import type { ServiceEntry, TargetEntry } from '../../snapshot.ts';
 import { createAffinitySource } from './affinity.ts';
 import { Service, Target } from './service.ts';
 import type { Held } from './service.ts';
+import type { Clock } from '../clock.ts';
 
-function fakeClock(): { now: () => number; at: number; add: () => void; delete: () => void; stop: () => void } {
-  const clock = { at: 1_000, now: () => clock.at, add: () => {}, delete: () => {}, stop: () => {} };
+function fakeClock(): Clock & { at: number } {
+  const clock = { at: 1_000, recent: 0, now: () => clock.at, add: () => {}, delete: () => {}, stop: () => {} };
   return clock;
 }
 
