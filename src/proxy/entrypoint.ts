@@ -84,7 +84,7 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
     const remote = raw.remoteAddress;
     if (remote === undefined || accepted >= entry.limits.maxConnections) return void raw.destroy();
     accepted++;
-    raw.once('close', () => accepted--);
+    raw.once('close', onClose);
     const peer = plainAddress(remote);
     const trusted = front.isTrusted(peer);
     const local = raw.localAddress ?? '';
@@ -103,16 +103,23 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
     });
   };
 
+  const onClose = (): void => void accepted--;
+
   const admit = (raw: net.Socket, origin: Origin): void => {
     const { remote, local, trusted } = origin;
     if (!trusted) {
       if (!clients.enter(remote, entry.limits.maxConnectionsPerClient)) return void raw.destroy();
-      raw.once('close', () => clients.leave(remote));
     }
-    if (terminator === null) return serve(raw, clientInfo(origin, null, 'HTTP/1.1', servesAny));
+    if (terminator === null) {
+      if (!trusted) raw.once('close', () => clients.leave(remote));
+      return serve(raw, clientInfo(origin, null, 'HTTP/1.1', servesAny));
+    }
     const peer = peerOf(raw);
     origins.set(peer, origin);
-    raw.on('error', () => raw.destroy()).once('close', () => origins.delete(peer));
+    raw.on('error', destroy).once('close', () => {
+      origins.delete(peer);
+      if (!trusted) clients.leave(remote);
+    });
     terminator.accept(raw, local);
   };
 
@@ -154,6 +161,10 @@ interface Origin {
   readonly remote: string;
   readonly local: string;
   readonly trusted: boolean;
+}
+
+function destroy(this: net.Socket): void {
+  this.destroy();
 }
 
 function peerOf(socket: net.Socket): string {

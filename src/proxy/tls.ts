@@ -97,7 +97,7 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
   // The base context answers when the client names nobody; one server per base certificate, and one without any.
   const byAddress = new Map<string, tls.Server>();
   let nameless: tls.Server | null = null;
-  const offered = (): readonly string[] => (options.http2() ? ['h2', 'http/1.1'] : ['http/1.1']);
+  let http2 = options.http2();
 
   const createServer = (base: CertificateEntry | undefined): tls.Server => {
     const server = tls.createServer({
@@ -107,7 +107,7 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
       sessionIdContext: SESSION_ID_CONTEXT,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       // A client that speaks none of ours is told so (RFC 7301 section 3.2), not served by guesswork (ALPACA).
-      ALPNCallback: ({ protocols }) => offered().find((protocol) => protocols.includes(protocol)),
+      ALPNProtocols: http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
       SNICallback: function (this: unknown, name, done) {
         const context = options.certificates().lookup(name.toLowerCase());
         if (context !== undefined) return done(null, context);
@@ -130,6 +130,11 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
   };
 
   const serverFor = (local: string): tls.Server => {
+    if (http2 !== options.http2()) {
+      http2 = options.http2();
+      nameless = null;
+      byAddress.clear();
+    }
     const address = plainAddress(local);
     const base = options.certificates().entry(address);
     if (base === undefined) return (nameless ??= createServer(undefined));
