@@ -5,6 +5,18 @@ import { after, before, test } from 'node:test';
 import { RECORDING_SERVICE, startDaemon } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
+import {
+  connectFrames,
+  frame,
+  headers,
+  INITIAL_WINDOW_SIZE,
+  requestFields,
+  SETTINGS,
+  uint32,
+  WINDOW_UPDATE,
+} from './support/frames.ts';
+import type { FrameClient } from './support/frames.ts';
+import { openFiles } from './support/processes.ts';
 import { connectRaw } from './support/raw.ts';
 import type { RawClient } from './support/raw.ts';
 
@@ -53,11 +65,54 @@ test('a connection that says nothing, or nothing more, is closed without a word'
   assert.equal(text.match(/HTTP\/1\.1 /g)?.length, 1);
 });
 
-test('a client that does not take its answer is let go, and its worker too', async () => {
+/** Reads on after a pause, and tells how the connection ended. */
+async function ending(socket: net.Socket): Promise<string> {
+  const ended = new Promise<string>((resolve) => {
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''));
+    socket.once('end', () => resolve('in order'));
+  });
+  socket.resume();
+  return ended;
+}
+
+test('a client that does not take its answer is let go, its worker too, and what is unsent is not kept for it', async () => {
   using client = await connectRaw(daemon);
   client.socket.pause();
   client.send(`GET /bytes?size=100000000 HTTP/1.1\r\n${HEAD}\r\n`);
   await eventually(() => daemon.events('access').some((line) => line['target'] === '/bytes?size=100000000'));
+  assert.equal(await ending(client.socket), 'ECONNRESET');
+});
+
+test('so is one that speaks HTTP/2', async () => {
+  using client = await connectFrames(daemon);
+  client.socket.pause();
+  const wide = uint32(2 ** 30);
+  client.send(frame(SETTINGS, 0, 0, Buffer.concat([INITIAL_WINDOW_SIZE, wide])), frame(WINDOW_UPDATE, 0, 0, wide));
+  client.send(headers(1, requestFields(daemon, '/bytes?size=100000001')));
+  await eventually(() => daemon.events('access').some((line) => line['target'] === '/bytes?size=100000001'));
+  assert.equal(await ending(client.socket), 'ECONNRESET');
+});
+
+test('one that opens its window no further too, and with it the rest of its connection', async () => {
+  using client = await connectFrames(daemon);
+  client.send(headers(1, requestFields(daemon, '/bytes?size=100000002')));
+  await client.closed();
+});
+
+test('an HTTP/2 connection that says no more, and does not even close, is closed', async () => {
+  const [pid] = (await daemon.status()).proxies.flatMap((proxy) => proxy.pid ?? []);
+  assert.ok(pid !== undefined);
+  const before = openFiles(pid);
+  const open: FrameClient[] = [];
+  try {
+    while (open.length < 10) open.push(await connectFrames(daemon));
+    // What it does not read it does not know of.
+    for (const { socket } of open) socket.pause();
+    assert.ok(openFiles(pid) >= before + 5);
+    await eventually(() => openFiles(pid) < before + 5);
+  } finally {
+    for (const client of open) client[Symbol.dispose]();
+  }
 });
 
 test('a slow answer is no slow client', async () => {

@@ -46,6 +46,8 @@ const READ_NEXT_BUFFER: unique symbol = symbolOfSockets('kBufferGen') as never;
 const READS_LITTLE = Symbol('readsLittle');
 
 interface WiredSocket extends net.Socket {
+  /** Under TLS: the connection's own. */
+  readonly _parent: net.Socket | null;
   _handle: Handle | null;
   [WIRE]: WireListener;
   [READ_BUFFER]: Buffer;
@@ -170,6 +172,12 @@ export class Wire {
   }
 
   destroy(): void {
+    this.socket.destroy();
+  }
+
+  /** Ends it with nothing more said: closed in order, the system would keep what is unsent, megabytes, for minutes more. */
+  reset(): void {
+    (this.#socket._parent ?? this.socket).resetAndDestroy();
     this.socket.destroy();
   }
 

@@ -21,6 +21,9 @@ export const END_STREAM = 1;
 export const ACK = 1;
 export const END_HEADERS = 4;
 
+/** A setting's identifier. */
+export const INITIAL_WINDOW_SIZE = Buffer.from([0, 4]);
+
 export interface Frame {
   readonly type: number;
   readonly flags: number;

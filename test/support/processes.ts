@@ -53,3 +53,40 @@ export function residentBytes(pid: number): number {
   const match = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
   return Number(match?.[1] ?? 0) * 1024;
 }
+
+/** How many files and sockets it has open. */
+export function openFiles(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+export interface MemoryWatch {
+  /** By how much the one that grew most had grown at its peak, since the watch began. */
+  readonly grownBytes: () => number;
+  /** The most that all together had at one time. */
+  readonly peakBytes: () => number;
+  stop(): void;
+}
+
+/** Looks at the resident memory of processes ten times a second. */
+export function watchMemory(pids: readonly number[]): MemoryWatch {
+  const before = pids.map(residentBytes);
+  let grown = 0;
+  let peak = before.reduce((sum, bytes) => sum + bytes, 0);
+  const look = (): void => {
+    const now = pids.map(residentBytes);
+    grown = Math.max(grown, ...now.map((bytes, i) => bytes - (before[i] ?? 0)));
+    peak = Math.max(
+      peak,
+      now.reduce((sum, bytes) => sum + bytes, 0),
+    );
+  };
+  const timer = setInterval(look, 100);
+  return {
+    grownBytes: () => grown,
+    peakBytes: () => peak,
+    stop: () => {
+      clearInterval(timer);
+      look();
+    },
+  };
+}

@@ -91,6 +91,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     const { writeIdleMs, minRate } = this.#entry.limits;
     const { unsent, sent } = this.#wire;
     if (this.#stall.check(unsent, now, writeIdleMs) || this.#readRate.isTooSlow(sent, unsent > 0, now, minRate)) {
+      this.#wire.reset();
       this.#abandon('client_aborted');
     } else if (
       // Without a deadline the worker is what is waited for.

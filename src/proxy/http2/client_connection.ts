@@ -142,13 +142,21 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
   evict(): void {
     this.#fail(h2.ENHANCE_YOUR_CALM);
     // It takes nothing, so that it would not read what is said either.
+    this.#wire.reset();
     this.destroy();
   }
 
   sweep(now: number): void {
     this.#frames.renew();
-    if (this.#stall.check(this.out.unsent, now, this.#entry.limits.writeIdleMs)) return this.destroy();
-    for (const stream of this.#streams.values()) stream.sweep(now);
+    const { unsent } = this.out;
+    const stalled = this.#stall.check(unsent, now, this.#entry.limits.writeIdleMs);
+    let givenUp = false;
+    for (const stream of this.#streams.values()) if (stream.sweep(now)) givenUp = true;
+    // Given up, with nobody else on it, while not even what was written is taken.
+    if (stalled || (givenUp && unsent > 0 && this.#streams.size === 0)) {
+      this.#wire.reset();
+      return this.destroy();
+    }
     if (this.#deadline === 0 || now < this.#deadline) return;
     // A slow client still takes the last answer: what comes after begins after.
     if (this.#state === 'closing' && this.out.unsent > 0) this.#deadline = now + LINGER_MS;

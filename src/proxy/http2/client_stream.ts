@@ -169,7 +169,8 @@ export class Http2ClientStream implements ClientStream {
     this.#connection.onDone(this);
   }
 
-  sweep(now: number): void {
+  /** Returns whether it was given up because its client takes nothing of it. */
+  sweep(now: number): boolean {
     const { writeIdleMs, minRate } = this.#entry.limits;
     const transaction = this.#transaction;
     const waiting = this.#heldBytes;
@@ -179,12 +180,15 @@ export class Http2ClientStream implements ClientStream {
     ) {
       transaction.abandon('client_aborted');
       this.cut();
-    } else if (this.#writeRate.isTooSlow(transaction.bytesIn, this.#deadline !== 0, now, minRate)) {
+      return true;
+    }
+    if (this.#writeRate.isTooSlow(transaction.bytesIn, this.#deadline !== 0, now, minRate)) {
       transaction.fail('body_timeout', 'the request body came too slowly');
     } else if (this.#deadline !== 0 && now >= this.#deadline) {
       this.#deadline = 0;
       transaction.fail('body_timeout', 'the request body stopped coming');
     }
+    return false;
   }
 
   pauseRequest(): void {
