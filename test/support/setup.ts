@@ -29,7 +29,11 @@ const BENCH_PEERS: readonly Need[] = [
 ];
 
 /** What only proofs need. */
-const PROVE_NEEDS: readonly Need[] = [{ package: 'testssl.sh', check: ['which', 'testssl'] }];
+const PROVE_NEEDS: readonly Need[] = [
+  { package: 'testssl.sh', check: ['which', 'testssl'] },
+  { package: 'slowhttptest', check: ['which', 'slowhttptest'] },
+  { package: 'iproute2', check: ['which', 'ip'] },
+];
 
 const bench = process.argv.includes('--bench');
 const needs = bench ? BENCH_TOOLS : process.argv.includes('--prove') ? [...NEEDS, ...PROVE_NEEDS] : NEEDS;
