@@ -41,10 +41,10 @@ const STRAY = 20;
 const MIN_RATE_MS = 10_000;
 
 /**
- * What one slow reader may cost: of its answer 128 KiB and one more read of 64 KiB wait, and as much again encrypted;
- * TLS, sockets and objects of the two connections take the rest.
+ * What one slow reader may cost: of its answer one read of 64 KiB is on its way, encrypted, and over HTTP/2 one waits in its
+ * stream and one before it; TLS, sockets and objects of the two connections take the rest.
  */
-const PER_READER = 2 * (128 + 64) * KIB + 128 * KIB;
+const PER_READER = 3 * 64 * KIB + 96 * KIB;
 /** A connection of TLS with some bytes of a head. */
 const PER_SLOWLORIS = 100 * KIB;
 
