@@ -17,8 +17,8 @@ const ARRIVALS = 250;
 const SLACK_MS = 6_000;
 const ALLOWED_EACH = 100 * 1024;
 const ALLOWED_P99_MS = 50;
-/** Of the first crowd's memory, for a second one after it. */
-const ALLOWED_AGAIN = 1.1;
+/** Of what the first crowd took, for a second one after it: the C library keeps what was freed, in pieces that do not all fit. */
+const ALLOWED_AGAIN = 0.5;
 const STRAY = 20;
 const MIB = 1024 * 1024;
 
@@ -86,5 +86,5 @@ sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE}`,
     second.reduce((sum, crowd) => sum + gone(crowd), 0),
     0,
   );
-  assert.ok(again < held * ALLOWED_AGAIN, 'memory was not used again');
+  assert.ok(again - after < (held - before.bytes) * ALLOWED_AGAIN, 'memory was not used again');
 }
