@@ -6,6 +6,7 @@ import type tls from 'node:tls';
 import type { Swept } from '../clock.ts';
 import type { Entry, Front } from '../front.ts';
 import type { ClientInfo } from '../client_identity.ts';
+import { MinimumRate } from '../minimum_rate.ts';
 import { Wire } from '../wire.ts';
 import type { WireListener } from '../wire.ts';
 import { WriteStall } from '../write_stall.ts';
@@ -61,6 +62,7 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
   readonly #waiting = new Set<Http2ClientStream>();
   readonly #forgiven = new Set<number>();
   readonly #stall = new WriteStall();
+  readonly #readRate = new MinimumRate();
   readonly #resets: Allowance;
   readonly #frames = new FrameBudget();
   #state: State = 'open';
@@ -149,7 +151,11 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
   sweep(now: number): void {
     this.#frames.renew();
     const { unsent } = this.out;
-    const stalled = this.#stall.check(unsent, now, this.#entry.limits.writeIdleMs);
+    const { writeIdleMs, minRate } = this.#entry.limits;
+    // Of streams that are written and not taken only the connection knows.
+    const stalled =
+      this.#stall.check(unsent, now, writeIdleMs) ||
+      this.#readRate.isTooSlow(this.#wire.sent, unsent > 0, now, minRate);
     let givenUp = false;
     for (const stream of this.#streams.values()) if (stream.sweep(now)) givenUp = true;
     // Given up, with nobody else on it, while not even what was written is taken.
