@@ -71,7 +71,7 @@ services:
   const mib = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`;
   const through = async (one: Transfer, size: number, allowed: number): Promise<void> => {
     await transfer(daemon, one, WARM_UP);
-    const memory = watchMemory([pid]);
+    using memory = watchMemory([pid]);
     const started = performance.now();
     const hash = await transfer(daemon, one, size);
     const seconds = (performance.now() - started) / 1000;

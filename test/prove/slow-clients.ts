@@ -180,7 +180,7 @@ async function nobodyElseWaits(): Promise<void> {
   await steadyLoad(daemon, RATE, 5);
   const quiet = await steadyLoad(daemon, RATE, Math.ceil(SECONDS / 2));
   const before = { bytes: resident(), files: files() };
-  const memory = watchMemory(pids);
+  using memory = watchMemory(pids);
 
   const arrival = steadyLoad(daemon, RATE, arrivalSeconds);
   using crowds = new DisposableStack();

@@ -59,11 +59,12 @@ export function openFiles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
-export interface MemoryWatch {
+export interface MemoryWatch extends Disposable {
   /** By how much the one that grew most had grown at its peak, since the watch began. */
   readonly grownBytes: () => number;
   /** The most that all together had at one time. */
   readonly peakBytes: () => number;
+  /** Looks for the last time. */
   stop(): void;
 }
 
@@ -88,5 +89,6 @@ export function watchMemory(pids: readonly number[]): MemoryWatch {
       clearInterval(timer);
       look();
     },
+    [Symbol.dispose]: () => clearInterval(timer),
   };
 }
