@@ -194,6 +194,45 @@ test('at the end GOAWAY is said and what was asked is answered', async () => {
   assert.equal(await own.exited, 0);
 });
 
+test('after GOAWAY no request is begun, and the connection ends with the last that was', async () => {
+  await using own = await startDaemon({ config: `${SITES}${RECORDING_SERVICE}` });
+  using client = await connectFrames(own);
+  const request = (stream: number, path: string): Buffer =>
+    headers(stream, requestFields(own, path, { more: [['x-id', `of-${stream}`]] }));
+  const executed = (): string => readFileSync(path.join(own.folder, 'shared/executed'), 'utf8');
+  client.send(request(1, '/slow?ms=1000'));
+  await eventually(() => executed().includes('of-1 '));
+  own.child.kill('SIGTERM');
+  const goaway = await client.until(({ type }) => type === GOAWAY);
+  assert.deepEqual([goaway.payload.readUInt32BE(0), goaway.payload.readUInt32BE(4)], [1, 0]);
+  client.send(request(3, '/'));
+  const data = await client.until(({ type, stream }) => type === DATA && stream === 1);
+  assert.equal(data.payload.toString(), 'slow of-1');
+  await client.closed();
+  assert.equal(await own.exited, 0);
+  assert.doesNotMatch(executed(), /of-3/);
+});
+
+test('a request whose reset comes with it is never begun, those beside it are', async () => {
+  using client = await connectFrames(daemon);
+  const streams = Array.from({ length: 20 }, (_, i) => 2 * i + 1);
+  const isReset = (stream: number): boolean => stream % 4 === 1;
+  client.send(
+    ...streams.flatMap((stream) => [
+      headers(stream, requestFields(daemon, `/turn/${stream}`)),
+      ...(isReset(stream) ? [frame(RST_STREAM, 0, stream, uint32(http2.constants.NGHTTP2_CANCEL))] : []),
+    ]),
+  );
+  const begun = (): number[] =>
+    daemon
+      .events('access')
+      .flatMap(({ target }) => Number(/^\/turn\/(\d+)$/.exec(String(target))?.[1] ?? []))
+      .toSorted((a, b) => a - b);
+  const wanted = streams.filter((stream) => !isReset(stream));
+  await eventually(() => begun().length >= wanted.length);
+  assert.deepEqual(begun(), wanted);
+});
+
 test('every wait has its end', async () => {
   await using own = await startDaemon({
     config: `${SITES}${RECORDING_SERVICE}`,

@@ -56,6 +56,8 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
   readonly #decoder = new HpackDecoder(createRequestField, STATIC_FIELDS);
   readonly #fields: RequestField[] = [];
   readonly #streams = new Map<number, Http2ClientStream>();
+  /** Of what is being read. */
+  readonly #opened: Http2ClientStream[] = [];
   /** Streams that have ended, to be used again. */
   readonly #spare: Http2ClientStream[] = [];
   /** Streams of which something waits for room or a window, the next first. */
@@ -244,6 +246,18 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
       if (!(error instanceof ConnectionError)) throw error;
       this.#fail(error.code);
     }
+    this.#beginOpened();
+  }
+
+  /**
+   * Requests are begun when all that was read at once is understood: of one whose reset came with it, no worker hears
+   * (CVE-2023-44487).
+   */
+  #beginOpened(): void {
+    const opened = this.#opened;
+    if (opened.length === 0) return;
+    for (const stream of opened) stream.begin();
+    opened.length = 0;
   }
 
   onDrain(): void {
@@ -511,6 +525,7 @@ export class Http2ClientConnection implements Swept, Holder, ConnectionShare, Wi
     this.#streams.set(id, stream);
     this.#deadline = 0;
     stream.onHead(fields, code === HPACK_TOO_LARGE, ends);
+    this.#opened.push(stream);
     if (++this.#requests === this.#entry.limits.maxRequests || this.#front.draining) this.drain();
   }
 

@@ -58,6 +58,8 @@ export class Http2ClientStream implements ClientStream {
   #paused = false;
   /** What came of it while its worker took none. */
   #queue: Buffer[] = [];
+  /** Its head is read, its request not yet begun. */
+  #wantsBegin = false;
   /** What completes a body with a length; until the stream ends it may still be cut or malformed (RFC 9113 section 8.1.1). */
   #lastPiece: Buffer | null = null;
   /** Field lines behind the request's body. */
@@ -85,6 +87,7 @@ export class Http2ClientStream implements ClientStream {
     this.receiveWindow = receiveWindow;
     this.consumed = 0;
     this.remoteEnded = false;
+    this.#wantsBegin = false;
     this.#localEnded = false;
     this.#deadline = 0;
     this.#received = 0;
@@ -115,13 +118,21 @@ export class Http2ClientStream implements ClientStream {
       const failure = status === 431 ? 'head_too_large' : 'bad_request';
       this.#transaction.refuse(status, this.#head.problem, failure, endOfStream);
     } else {
-      if (!endOfStream) this.#waitForBody();
-      this.#transaction.begin(endOfStream);
+      this.#wantsBegin = true;
     }
+  }
+
+  /** Begins the request, unless it has begun or was given up before. */
+  begin(): void {
+    if (!this.#wantsBegin) return;
+    this.#wantsBegin = false;
+    if (!this.remoteEnded) this.#waitForBody();
+    this.#transaction.begin(this.remoteEnded);
   }
 
   /** A piece of the body, not empty and lent for the call. */
   onData(piece: Buffer): void {
+    this.begin();
     const { bodyKind, contentLength } = this.#head;
     this.#received += piece.length;
     const tooLong = contentLength >= 0 && this.#received > contentLength;
@@ -140,6 +151,7 @@ export class Http2ClientStream implements ClientStream {
 
   /** Field lines behind the body: the stream ends with them. */
   onTrailers(fields: readonly RequestField[]): void {
+    this.begin();
     const trailers = parseHttp2Trailers(fields);
     if (trailers === null) return this.#malformed('the trailers are invalid');
     this.#requestTrailers = trailers;
@@ -147,6 +159,7 @@ export class Http2ClientStream implements ClientStream {
   }
 
   onEnd(): void {
+    this.begin();
     this.remoteEnded = true;
     this.#deadline = 0;
     if (this.#transaction.active) {
@@ -162,6 +175,7 @@ export class Http2ClientStream implements ClientStream {
 
   /** The client wants no more of it, or is gone. */
   onReset(): void {
+    this.#wantsBegin = false;
     this.#localEnded = true;
     this.remoteEnded = true;
     this.#forget();
