@@ -6,6 +6,7 @@ import type { ClientHttp2Session, IncomingHttpHeaders } from 'node:http2';
 import { after, before, test } from 'node:test';
 import { startDaemon } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
+import { eventually } from './support/eventually.ts';
 import { connectFrames, DATA, END_STREAM, frame, headers, requestFields, RST_STREAM } from './support/frames.ts';
 import type { Fields } from './support/frames.ts';
 import { connectRaw } from './support/raw.ts';
@@ -92,6 +93,23 @@ test("an HTTP/2 client's trailers are the trailer section of a chunked body (RFC
   const [received, ...others] = receivedAt('/up');
   assert.deepEqual(others, []);
   assert.ok(received?.message.raw.endsWith('5\r\nhello\r\n0\r\nx-checksum: abc\r\nx-second: \r\n\r\n'));
+});
+
+test('so are those of many requests at once', async () => {
+  using client = await connectFrames(daemon);
+  const streams = Array.from({ length: 60 }, (_, i) => 2 * i + 1);
+  client.send(
+    ...streams.flatMap((stream) => [
+      headers(stream, requestFields(daemon, `/many/${stream}`, { method: 'POST' }), 0),
+      frame(DATA, 0, stream, 'hello'),
+      headers(stream, [['x-checksum', String(stream)]]),
+    ]),
+  );
+  await eventually(() => streams.every((stream) => receivedAt(`/many/${stream}`).length === 1));
+  for (const stream of streams) {
+    const [received] = receivedAt(`/many/${stream}`);
+    assert.ok(received?.message.raw.endsWith(`5\r\nhello\r\n0\r\nx-checksum: ${stream}\r\n\r\n`));
+  }
 });
 
 test('behind a body with a length trailers have no place, and are dropped', async () => {
