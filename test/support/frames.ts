@@ -1,7 +1,7 @@
 /** An HTTP/2 client that writes exactly the frames it is given: what no HTTP/2 library would send. */
 import { once } from 'node:events';
 import tls from 'node:tls';
-import type { Daemon } from './daemon.ts';
+import type { Ports } from './daemon.ts';
 import { eventually } from './eventually.ts';
 
 export const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
@@ -29,6 +29,11 @@ export interface Frame {
   readonly flags: number;
   readonly stream: number;
   readonly payload: Buffer;
+}
+
+/** A daemon, perhaps another process's. */
+export interface Listening {
+  readonly ports: Ports;
 }
 
 export interface FrameClient extends Disposable {
@@ -69,6 +74,13 @@ export function headerBlock(fields: Fields): Buffer {
   return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), ...text(name), ...text(value)]));
 }
 
+/** RFC 7541 section 6.2.1: a literal that becomes the newest entry of the header table. */
+export function indexedField(name: string, value: string): Buffer {
+  const literal = headerBlock([[name, value]]);
+  literal[0] = 0x40;
+  return literal;
+}
+
 /** RFC 7541 section 5.1: an integer behind a prefix of `bits` bits. */
 function prefixed(value: number, bits: number): Buffer {
   const max = 2 ** bits - 1;
@@ -81,7 +93,7 @@ function prefixed(value: number, bits: number): Buffer {
 }
 
 /** The pseudo-header fields of a request to the daemon's site, with what else is given. */
-export function requestFields(daemon: Daemon, path: string, { method = 'GET', more = [] as Fields } = {}): Fields {
+export function requestFields(daemon: Listening, path: string, { method = 'GET', more = [] as Fields } = {}): Fields {
   return [
     [':method', method],
     [':scheme', 'https'],
@@ -112,7 +124,7 @@ export function headerFrames(stream: number, fields: Fields, flags = END_STREAM)
 }
 
 /** Connects, and unless told otherwise says the preface and our settings, and waits until they are acknowledged. */
-export async function connectFrames(daemon: Daemon, { preface = true } = {}): Promise<FrameClient> {
+export async function connectFrames(daemon: Listening, { preface = true } = {}): Promise<FrameClient> {
   const socket = tls.connect({
     port: daemon.ports.https,
     servername: 'localhost',
