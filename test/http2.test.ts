@@ -226,7 +226,8 @@ test('a request whose reset comes with it is never begun, those beside it are', 
   const begun = (): number[] =>
     daemon
       .events('access')
-      .flatMap(({ target }) => Number(/^\/turn\/(\d+)$/.exec(String(target))?.[1] ?? []))
+      .flatMap(({ target }) => /^\/turn\/(\d+)$/.exec(String(target))?.slice(1) ?? [])
+      .map(Number)
       .toSorted((a, b) => a - b);
   const wanted = streams.filter((stream) => !isReset(stream));
   await eventually(() => begun().length >= wanted.length);
