@@ -1,4 +1,4 @@
-/** What a client may have us do for nothing, before its connection is ended. */
+/** What a client may have us do for nothing before its connection is ended, and what is forgiven. */
 
 /** Streams opened and reset: so many at once, so many a second on. */
 const RESET_BURST = 200;
@@ -56,5 +56,21 @@ export class FrameBudget {
       return true;
     }
     return this.spendLittle();
+  }
+}
+
+const MAX_FORGIVEN = 256;
+
+/** Streams that were reset while their client may still be sending on them: what comes is ignored (RFC 9113 section 5.1). */
+export class Forgiven {
+  readonly #ids = new Set<number>();
+
+  add(id: number): void {
+    if (this.#ids.size >= MAX_FORGIVEN) this.#ids.delete(this.#ids.values().next().value ?? 0);
+    this.#ids.add(id);
+  }
+
+  has(id: number): boolean {
+    return this.#ids.has(id);
   }
 }

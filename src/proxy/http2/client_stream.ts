@@ -9,8 +9,12 @@ import type { ClientInfo } from '../client_identity.ts';
 import { WriteStall } from '../write_stall.ts';
 import { INTERNAL_ERROR, MAX_FRAME, NO_ERROR, PROTOCOL_ERROR } from './frames.ts';
 import type { FrameWriter } from './frames.ts';
+import { ReceiveWindow } from './receive_window.ts';
 import { parseHttp2Head, parseHttp2Trailers } from './request_head.ts';
 import type { RequestField } from './request_head.ts';
+
+/** What a client may send of a stream before a worker takes it. */
+export const STREAM_WINDOW = 256 * 1024;
 
 /** What the streams of a connection share. */
 export interface ConnectionShare {
@@ -36,9 +40,7 @@ export class Http2ClientStream implements ClientStream {
   readonly tunnel = null;
   id = 0;
   sendWindow = 0;
-  /** What the client may still send of DATA, and what of it has been taken and not yet been told. */
-  receiveWindow = 0;
-  consumed = 0;
+  readonly window = new ReceiveWindow(STREAM_WINDOW);
   /** The client has said all it has to say. */
   remoteEnded = false;
   readonly #connection: ConnectionShare;
@@ -81,11 +83,10 @@ export class Http2ClientStream implements ClientStream {
   }
 
   /** Makes it ready for a stream. */
-  open(id: number, sendWindow: number, receiveWindow: number): void {
+  open(id: number, sendWindow: number): void {
     this.id = id;
     this.sendWindow = sendWindow;
-    this.receiveWindow = receiveWindow;
-    this.consumed = 0;
+    this.window.reopen();
     this.remoteEnded = false;
     this.#wantsBegin = false;
     this.#localEnded = false;
