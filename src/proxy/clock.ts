@@ -19,13 +19,26 @@ export interface Clock {
 }
 
 const SWEEP_INTERVAL_MS = 500;
+/** At a stretch: when the time of thousands is up at once, others are served between them. */
+const STRETCH_MS = 5;
 
 export function createClock(): Clock {
   const all = new Set<Swept>();
   let recent = performance.now();
+  let sweeping = false;
+  const sweep = (now: number, rest: Iterator<Swept>): void => {
+    const until = performance.now() + STRETCH_MS;
+    for (let next = rest.next(); next.done !== true; next = rest.next()) {
+      next.value.sweep(now);
+      if (performance.now() >= until) return void setImmediate(sweep, now, rest);
+    }
+    sweeping = false;
+  };
   const timer = setInterval(() => {
-    const now = (recent = performance.now());
-    for (const swept of all) swept.sweep(now);
+    recent = performance.now();
+    if (sweeping) return;
+    sweeping = true;
+    sweep(recent, all.values());
   }, SWEEP_INTERVAL_MS);
   timer.unref();
   return {
