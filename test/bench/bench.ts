@@ -43,7 +43,7 @@ async function main(): Promise<number> {
   moveToLoadCore(layout);
   const versions = Object.fromEntries([...kinds].map(([name, kind]) => [name, kind.version()]));
   const machine = describeMachine();
-  const cores = `contender on core ${layout.contender}, load on ${layout.load}, workers on ${layout.workers.join(' and ')}`;
+  const cores = `contender on core ${layout.contender} (on all where it has several processes), load on ${layout.load}, workers on ${layout.workers.join(' and ')}`;
   for (const [name, version] of Object.entries(versions)) {
     print(`${name}: ${version ?? 'not installed, skipped'}`);
   }

@@ -6,6 +6,8 @@ import os from 'node:os';
 export interface Layout {
   /** Cores, as `taskset -c` takes them. */
   readonly contender: string;
+  /** What a contender of several processes has: one core for all would only show how they take turns on it. */
+  readonly all: string;
   readonly load: string;
   readonly workers: readonly [string, string];
 }
@@ -16,7 +18,7 @@ export function layOut(): Layout {
   const [contender, load, first, second] = cores;
   if (contender === undefined || load === undefined)
     throw new Error('the bench needs two cores: one for a contender alone');
-  return { contender, load, workers: [first ?? load, second ?? first ?? load] };
+  return { contender, all: cores.join(','), load, workers: [first ?? load, second ?? first ?? load] };
 }
 
 /** This process and the load it starts from now on: contenders and workers are started elsewhere. */

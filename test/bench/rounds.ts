@@ -112,11 +112,17 @@ async function freshTurns(
   };
 }
 
-function stage(bench: Bench, { accessLog }: Scenario, { name }: ContenderKind, workers: readonly string[]): Stage {
+function stage(
+  bench: Bench,
+  { accessLog, spread }: Scenario,
+  { name }: ContenderKind,
+  workers: readonly string[],
+): Stage {
   const folder = mkdtempSync(path.join(bench.tools.folder, `${name.replaceAll(/\W+/g, '-')}-`));
   // Our proxies are nobody when we are root.
   chmodSync(folder, 0o755);
-  const { contender: core, workers: cores } = bench.layout;
+  const { contender, all, workers: cores } = bench.layout;
+  const core = spread ? all : contender;
   return { folder, core, workerCores: cores.join(','), tls: bench.tls, workers, accessLog };
 }
 

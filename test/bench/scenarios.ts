@@ -50,6 +50,8 @@ export interface Scenario {
   readonly contenders: readonly ContenderKind[];
   readonly workersAt: 'sockets' | 'ports';
   readonly accessLog: boolean;
+  /** Whether contenders have every core, not one of their own. */
+  readonly spread: boolean;
   /** Whether a turn begins with a process that has served nothing. */
   readonly fresh: boolean;
   /** What a turn is; asked for once, when the contenders that live through all turns are there. */
@@ -57,7 +59,14 @@ export interface Scenario {
 }
 
 const ALL = [proxy(1), nginx, haproxy, caddy];
-const USUAL = { contenders: ALL, workersAt: 'sockets', accessLog: true, fresh: false, rateUnit: '/s' } as const;
+const USUAL = {
+  contenders: ALL,
+  workersAt: 'sockets',
+  accessLog: true,
+  fresh: false,
+  spread: false,
+  rateUnit: '/s',
+} as const;
 const KEEP_ALIVE = {
   ...USUAL,
   units: ['µs CPU/request'],
@@ -116,7 +125,8 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     ...KEEP_ALIVE,
     name: 'two-processes',
-    title: `proxy_processes 2 and 1, HTTP/1.1 at ${SHARE_OF_PEAK * 100} % of the one's peak`,
+    title: `proxy_processes 2 and 1 on all cores, HTTP/1.1 at ${SHARE_OF_PEAK * 100} % of the one's peak`,
+    spread: true,
     contenders: [proxy(2, 'proxy × 2'), proxy(1, 'proxy × 1')],
     prepare: async (tools, contenders) => {
       let rate = 0;
