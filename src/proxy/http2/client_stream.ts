@@ -62,6 +62,8 @@ export class Http2ClientStream implements ClientStream {
   #queue: Buffer[] = [];
   /** Its head is read, its request not yet begun. */
   #wantsBegin = false;
+  /** All is answered, and the client had half a second to end its body. */
+  #outstays = false;
   /** What completes a body with a length; until the stream ends it may still be cut or malformed (RFC 9113 section 8.1.1). */
   #lastPiece: Buffer | null = null;
   /** Field lines behind the request's body. */
@@ -89,6 +91,7 @@ export class Http2ClientStream implements ClientStream {
     this.window.reopen();
     this.remoteEnded = false;
     this.#wantsBegin = false;
+    this.#outstays = false;
     this.#localEnded = false;
     this.#deadline = 0;
     this.#received = 0;
@@ -188,6 +191,16 @@ export class Http2ClientStream implements ClientStream {
   sweep(now: number): boolean {
     const { writeIdleMs, minRate } = this.#entry.limits;
     const transaction = this.#transaction;
+    if (this.#localEnded && !transaction.active) {
+      // RFC 9113 section 8.1: the rest of the body need not be sent. Right behind the answer this would have some clients
+      // (curl 7.88) throw the answer away.
+      if (this.#outstays) {
+        this.remoteEnded = true;
+        this.#connection.reset(this, NO_ERROR);
+      }
+      this.#outstays = true;
+      return false;
+    }
     const waiting = this.#heldBytes;
     if (
       this.#stall.check(waiting, now, writeIdleMs) ||
@@ -371,15 +384,8 @@ export class Http2ClientStream implements ClientStream {
 
   #maybeDone(): void {
     if (!this.#localEnded || this.#transaction.active) return;
-    // RFC 9113 section 8.1: the rest of the body need not be sent. It goes out behind the answer.
-    if (!this.remoteEnded) {
-      this.remoteEnded = true;
-      this.#forget();
-      this.#connection.reset(this, NO_ERROR);
-    } else {
-      this.#forget();
-      this.#connection.onDone(this);
-    }
+    this.#forget();
+    if (this.remoteEnded) this.#connection.onDone(this);
   }
 
   /** What is kept for nobody any more; of what the client sent it is told, as if it had been taken. */
