@@ -74,19 +74,9 @@ sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE.replace('worker
   process.kill(worker?.pid ?? 0, 'SIGKILL');
   await eventually(() => daemon.events('worker_exited').length === 1);
   const ask = (method: string): Promise<string> =>
-    run('curl', [
-      '-sk',
-      '--http1.1',
-      '-o',
-      '/dev/null',
-      '-w',
-      '%{http_code}',
-      '-X',
-      method,
-      '-d',
-      'x',
-      daemon.origin,
-    ]).then(({ stdout }) => stdout);
+    run('curl', ['-sk', '-o', '/dev/null', '-w', '%{http_code}', '-X', method, '-d', 'x', daemon.origin]).then(
+      ({ stdout }) => stdout,
+    );
   const codes = await Promise.all(['GET', 'POST', 'PUT', 'DELETE', 'PATCH'].map(ask));
   assert.deepEqual(codes.toSorted(), ['200', '200', '200', '503', '503']);
 });
