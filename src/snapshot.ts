@@ -153,6 +153,10 @@ export interface EntrypointEntry {
   /** Bytes a second, of request bodies and of answers that wait for their client. */
   readonly minRate: number;
   readonly maxHeaderSize: number;
+  /** Fields of a request's head. */
+  readonly maxHeaders: number;
+  /** Bytes without its CRLF; in HTTP/2 of `:path`. */
+  readonly maxRequestLine: number;
   /** Whether HTTP/2 is offered, and how many requests at once a connection may have. */
   readonly http2: boolean;
   readonly maxStreams: number;

@@ -251,6 +251,29 @@ for (const [what, bytes, status] of BAD_CLIENTS) {
   });
 }
 
+const LIMITS: readonly (readonly [max_headers: number, max_request_line: number])[] = [
+  [10, 256],
+  [150, 12_000],
+];
+
+for (const [maxHeaders, maxRequestLine] of LIMITS) {
+  test(`takes ${maxHeaders} fields and a request line of ${maxRequestLine} bytes where it is told to, and no more`, async () => {
+    await using own = await startDaemon({
+      config: CONFIG,
+      entrypoint: `max_headers: ${maxHeaders}, max_request_line: ${maxRequestLine}`,
+    });
+    const status = async (line: number, fields: number): Promise<string> => {
+      using client = await connectRaw(own);
+      const more = 'X: y\r\n'.repeat(fields - 2);
+      client.send(`GET ${'/'.padEnd(line - 13, 'a')} HTTP/1.1\r\n${HEAD}Connection: close\r\n${more}\r\n`);
+      return (await client.closed()).slice(9, 12);
+    };
+    assert.equal(await status(maxRequestLine, maxHeaders), '200');
+    assert.equal(await status(maxRequestLine + 1, maxHeaders), '414');
+    assert.equal(await status(maxRequestLine, maxHeaders + 1), '431');
+  });
+}
+
 test('nothing of a refused request reaches a worker', async () => {
   // These turn out bad after they were begun in good faith.
   const begun = new Set(['a bad chunk', 'a body that grows too large']);

@@ -257,6 +257,27 @@ test('every wait has its end', async () => {
   ]);
 });
 
+for (const [maxHeaders, maxRequestLine] of [
+  [10, 256],
+  [150, 12_000],
+] as const) {
+  test(`takes ${maxHeaders} fields and a path of ${maxRequestLine} bytes where it is told to, and no more`, async () => {
+    await using own = await startDaemon({
+      config: `${SITES}${RECORDING_SERVICE}`,
+      entrypoint: `max_headers: ${maxHeaders}, max_request_line: ${maxRequestLine}`,
+    });
+    using session = await connect(own);
+    const status = async (pathLength: number, fields: number): Promise<number | undefined> => {
+      const more = Object.fromEntries(Array.from({ length: fields }, (_, i) => [`x-${i}`, 'y']));
+      return (await ask(session, { ':path': '/'.padEnd(pathLength, 'a'), ...more })).status;
+    };
+    assert.equal(await status(maxRequestLine, maxHeaders), 200);
+    assert.equal(await status(maxRequestLine + 1, maxHeaders), 414);
+    assert.equal(await status(maxRequestLine, maxHeaders + 1), 431);
+    assert.equal(await status(1, 0), 200, 'the connection goes on');
+  });
+}
+
 test('http2: false leaves HTTP/1.1', async () => {
   await using own = await startDaemon({ config: `${SITES}${RECORDING_SERVICE}`, entrypoint: 'http2: false' });
   const { stdout } = await run('curl', [

@@ -19,6 +19,7 @@ const LETSENCRYPT_STAGING = 'https://acme-staging-v02.api.letsencrypt.org/direct
 const MAX_SOCKET_PATH = 107;
 /** `<slot>.<generation>.sock`. */
 const SOCKET_NAME_LENGTH = 20;
+const MAX_REQUEST_LINE = 8 * 1024;
 const PLACEHOLDERS = ['port', 'socket', 'slot'];
 
 export function buildEntrypoints(
@@ -37,7 +38,11 @@ export function buildEntrypoints(
     const tls = entrypoint.tls ?? name === 'https';
     const taken = out.find(({ host, port }) => host === address.host && port === address.port && port !== 0);
     if (taken !== undefined) problems.push(document.problem(where, `is the address of entrypoint ${taken.name} too`));
-    const { timeouts } = entrypoint;
+    const { timeouts, max_header_size: maxHeaderSize, max_request_line: maxRequestLine } = entrypoint;
+    if (maxRequestLine !== undefined && maxRequestLine > maxHeaderSize) {
+      const at: Path = ['entrypoints', name, 'max_request_line'];
+      problems.push(document.problem(at, `must not exceed max_header_size${document.asWritten(at)}`));
+    }
     out.push({
       name,
       ...address,
@@ -48,7 +53,9 @@ export function buildEntrypoints(
       maxConnectionsPerClient: entrypoint.max_connections_per_client,
       maxRequests: entrypoint.max_requests,
       minRate: entrypoint.min_rate,
-      maxHeaderSize: entrypoint.max_header_size,
+      maxHeaderSize,
+      maxHeaders: entrypoint.max_headers,
+      maxRequestLine: maxRequestLine ?? Math.min(MAX_REQUEST_LINE, maxHeaderSize),
       http2: entrypoint.http2,
       maxStreams: entrypoint.max_streams,
       timeouts: {

@@ -49,6 +49,9 @@ export interface EntrypointConfig {
   /** Bytes a second. */
   readonly minRate: number;
   readonly maxHeaderSize: number;
+  readonly maxHeaders: number;
+  /** At most `maxHeaderSize`. */
+  readonly maxRequestLine: number;
   readonly http2: boolean;
   /** Requests at once on one connection of HTTP/2. */
   readonly maxStreams: number;

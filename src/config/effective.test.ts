@@ -32,6 +32,7 @@ test('fills in every default, those of the machine and of other keys too', (t) =
   assert.equal(value.admin.socket, '/run/proxy/admin.sock');
   assert.equal(value.entrypoints.https.tls, true);
   assert.equal(value.entrypoints.http.timeouts.idle, '75s');
+  assert.deepEqual([value.entrypoints.http.max_headers, value.entrypoints.http.max_request_line], [100, 8192]);
   assert.deepEqual(value.sites, [
     {
       hosts: ['localhost'],

@@ -78,9 +78,10 @@ function derived(config: Config): Derived[] {
     [['storage', 'root'], config.stateDirectory],
     [['admin', 'socket'], config.admin.socket, ['runtime_directory']],
     [['proxy_processes'], config.proxyProcesses],
-    ...config.entrypoints.flatMap(({ name, tls, publicPort }): Derived[] => [
+    ...config.entrypoints.flatMap(({ name, tls, publicPort, maxRequestLine }): Derived[] => [
       [['entrypoints', name, 'tls'], tls],
       [['entrypoints', name, 'public_port'], publicPort, ['entrypoints', name, 'address']],
+      [['entrypoints', name, 'max_request_line'], maxRequestLine, ['entrypoints', name, 'max_header_size']],
     ]),
     ...(config.acme?.issuers ?? []).flatMap(({ trustedRoots }, i): Derived[] =>
       trustedRoots.map((file, j): Derived => [['acme', 'issuers', i, 'trusted_roots', j], file]),

@@ -65,6 +65,20 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     'sites: [{ hosts: [localhost], service: web, max_body_size: 10mb }]\nservices: { web: { command: a } }\n',
     ['1:60 sites[0].max_body_size: is not a size such as 64KiB, 10MiB or 1048576; it is "10mb"'],
   ],
+  [
+    'limits that would refuse every head',
+    `entrypoints: { https: { address: ":443", max_headers: 9, max_header_size: 255, max_request_line: 100 } }\n${REST}`,
+    [
+      '1:55 entrypoints.https.max_headers: must be at least 10; it is "9"',
+      '1:75 entrypoints.https.max_header_size: must be at least 256; it is "255"',
+      '1:98 entrypoints.https.max_request_line: must be at least 256; it is "100"',
+    ],
+  ],
+  [
+    'a request line longer than its head',
+    `entrypoints: { https: { address: ":443", max_request_line: 16385 } }\n${REST}`,
+    ['1:60 entrypoints.https.max_request_line: must not exceed max_header_size; it is "16385"'],
+  ],
   ['a wrong type', `proxy_processes: many\n${REST}`, ['1:18 proxy_processes: must be auto or a number; it is "many"']],
   ['a list for a mapping', `admin: []\n${REST}`, ['1:8 admin: must be a mapping of keys']],
   [
@@ -255,6 +269,17 @@ test('fills in every default', () => {
   assert.ok(proxyProcesses >= 2);
   assert.equal(stateDirectory, '/var/lib/proxy');
   assert.equal(admin.socket, '/run/proxy/admin.sock');
+});
+
+test("a request line's length is limited by that of its head", () => {
+  const limits = (keys: string): readonly unknown[] =>
+    config(`entrypoints: { https: { address: ":443"${keys} } }\n${REST}`).entrypoints.map((entrypoint) => [
+      entrypoint.maxHeaders,
+      entrypoint.maxRequestLine,
+    ]);
+  assert.deepEqual(limits(''), [[100, 8192]]);
+  assert.deepEqual(limits(', max_header_size: 4KiB'), [[100, 4096]]);
+  assert.deepEqual(limits(', max_headers: 200, max_request_line: 16KiB'), [[200, 16_384]]);
 });
 
 test('takes values from the environment and from files', () => {

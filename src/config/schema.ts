@@ -17,7 +17,10 @@ const sizeText = z.string().meta({
 const durationValue = z.union([durationText, z.number().meta({ const: 0 })]);
 const duration = (byDefault: string) =>
   durationValue.transform((value, context) => readDuration(value, context)).prefault(byDefault);
-const size = (byDefault: string | number) => z.union([sizeText, z.number()]).transform(readSize).prefault(byDefault);
+const sizeValue = z.union([sizeText, z.number()]).transform(readSize);
+const size = (byDefault: string | number) => sizeValue.prefault(byDefault);
+/** Of a head or its first line: a CA's own request for a challenge has a line of 85 bytes and five fields, and must pass. */
+const headSize = sizeValue.pipe(z.number().min(256));
 /** Said to others, never waited for: it may be longer than a timer can hold. */
 const longDuration = durationValue.transform((value, context) => readDuration(value, context, Infinity));
 const text = z.string().min(1);
@@ -55,7 +58,9 @@ const entrypoint = z.strictObject({
   max_connections_per_client: count(0).default(0),
   max_requests: count(0).default(0),
   min_rate: size(0),
-  max_header_size: size('16KiB'),
+  max_header_size: headSize.prefault('16KiB'),
+  max_headers: count(10, 10_000).default(100),
+  max_request_line: headSize.optional(),
   http2: z.boolean().default(true),
   max_streams: count(1, 10_000).default(100),
   timeouts: z

@@ -17,6 +17,7 @@ export interface Reading {
 }
 
 const REFUSED: Reading = { verdict: 'refused', start: '', body: '', excess: false };
+const LIMITS = { maxHeaders: 100, maxRequestLine: 8 * 1024 };
 const INCOMPLETE: Reading = { verdict: 'incomplete', start: '', body: '', excess: false };
 
 export function readRequest(input: string): Reading {
@@ -24,7 +25,7 @@ export function readRequest(input: string): Reading {
   const end = findHeadEnd(bytes, 0);
   if (end < 0) return end === -1 ? INCOMPLETE : REFUSED;
   const head = new RequestHead();
-  if (parseRequestHead(bytes.toString('latin1', 0, end), head) !== 0) return REFUSED;
+  if (parseRequestHead(bytes.toString('latin1', 0, end), head, LIMITS) !== 0) return REFUSED;
   const start = `${head.method} ${head.host} 1.${head.minor} keep=${head.keepAlive}`;
   return readBody(bytes, end, head.bodyKind, head.contentLength, start);
 }

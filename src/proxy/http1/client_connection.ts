@@ -146,7 +146,8 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
       let start = 0;
       while (data[start] === 0x0d && data[start + 1] === 0x0a && start < 4) start += 2;
       if (start === data.length) return;
-      const { maxHeaderSize, headersMs } = this.#entry.limits;
+      const { limits } = this.#entry;
+      const { maxHeaderSize, headersMs } = limits;
       const text = glance(data, start);
       const length = headLength(text);
       const end = length > 0 ? start + length : findHeadEnd(data, start);
@@ -162,7 +163,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
       }
       if (end - start > maxHeaderSize) return this.#refuse('head_too_large', 'the request head is too large');
       const whole = length > 0 ? text : data.toString('latin1', start, end);
-      const status = parseRequestHead(whole, this.#head, end - start);
+      const status = parseRequestHead(whole, this.#head, limits, end - start);
       if (status !== 0) return this.#refuseStatus(status, this.#head.problem);
       if (this.#head.scheme !== null && this.#head.scheme !== this.#client.scheme) {
         return this.#refuseStatus(400, "the request target's scheme is not the connection's");

@@ -3,7 +3,6 @@ import { FIELD_VALUE, TOKEN } from './chars.ts';
 
 /** Longer lines are refused: real ones (cookies, tokens, CSP) stay below. */
 export const MAX_LINE = 8 * 1024;
-export const MAX_FIELDS = 100;
 
 const SPACE = 0x20;
 const TAB = 0x09;
@@ -21,15 +20,24 @@ export class FieldScanner {
   /** The name has a `_` or `.`, which some servers turn into `-`. */
   oddName = false;
   problem = '';
+  #begin = 0;
   #end = 0;
+  #maxCount = 0;
   /** The head is well formed, but larger than we take. */
   tooLarge = false;
 
   /** `at` is where the first field line begins, `end` where the head ends, just past its empty line. */
-  start(source: string, at: number, end: number): void {
+  start(source: string, at: number, end: number, maxCount: number): void {
     this.source = source;
+    this.#begin = at;
     this.#end = end;
-    this.lineEnd = at;
+    this.#maxCount = maxCount;
+    this.restart();
+  }
+
+  /** Goes back to the first line. */
+  restart(): void {
+    this.lineEnd = this.#begin;
     this.count = 0;
     this.problem = '';
     this.tooLarge = false;
@@ -69,7 +77,7 @@ export class FieldScanner {
       this.tooLarge = true;
       return this.#fail('a field line is too long');
     }
-    if (++this.count > MAX_FIELDS) {
+    if (++this.count > this.#maxCount) {
       this.tooLarge = true;
       return this.#fail('too many field lines');
     }

@@ -4,9 +4,11 @@ import { parseRequestHead, RequestHead } from './request_head.ts';
 
 const HOST = 'Host: a.example\r\n';
 
-function parse(source: string): { status: number; head: RequestHead; forwarded: string } {
+const LIMITS = { maxHeaders: 100, maxRequestLine: 8 * 1024 };
+
+function parse(source: string, limits = LIMITS): { status: number; head: RequestHead; forwarded: string } {
   const head = new RequestHead();
-  const status = parseRequestHead(source, head);
+  const status = parseRequestHead(source, head, limits);
   return { status, head, forwarded: head.fields };
 }
 
@@ -146,6 +148,26 @@ test('drops what only a proxy may say, and names some servers take for others', 
       'Via: 1.1 evil\r\nProxy: http://evil\r\nX-Request-Id: mine\r\nX_Forwarded_For: 6\r\nX.Y: 1\r\nZ: kept\r\n\r\n',
   );
   assert.equal(forwarded, 'Z: kept\r\n');
+});
+
+test('takes as many fields and as long a request line as its limits say, and no more', () => {
+  // "GET / HTTP/1.1" are 14 bytes, Host is a field.
+  const status = (pathLength: number, count: number, limits = LIMITS): number =>
+    parse(`GET /${'a'.repeat(pathLength - 1)} HTTP/1.1\r\n${HOST}${'X: y\r\n'.repeat(count - 1)}\r\n`, limits).status;
+  for (const limits of [LIMITS, { maxHeaders: 10, maxRequestLine: 256 }, { maxHeaders: 500, maxRequestLine: 12_000 }]) {
+    const { maxHeaders, maxRequestLine } = limits;
+    assert.equal(status(maxRequestLine - 13, maxHeaders, limits), 0);
+    assert.equal(status(maxRequestLine - 12, maxHeaders, limits), 414);
+    assert.equal(status(1, maxHeaders + 1, limits), 431);
+  }
+});
+
+test('removes what Connection nominates from among more fields than usual', () => {
+  const many = 'X: y\r\n'.repeat(150);
+  const source = `GET / HTTP/1.1\r\n${HOST}Connection: X-Hop\r\n${many}X-Hop: 1\r\nA: b\r\n\r\n`;
+  const { status, forwarded } = parse(source, { ...LIMITS, maxHeaders: 200 });
+  assert.equal(status, 0);
+  assert.equal(forwarded, `${many}A: b\r\n`);
 });
 
 test('writes odd whitespace anew', () => {

@@ -5,7 +5,6 @@ import { FieldScanner, FieldTable, ForwardedLines, matches, parseConnection, par
 import { parseAuthority } from './host.ts';
 import { normalizePath } from './path.ts';
 
-export const MAX_TARGET = 8 * 1024;
 const KNOWN_METHODS = new Set(METHODS);
 
 export type FieldKind =
@@ -52,6 +51,14 @@ const FORWARDED_PREFIX = 'x-forwarded-';
 /** To have one of these removed on the way is only ever an attack. */
 const NEVER_NOMINATED =
   /^(?:host|content-length|transfer-encoding|content-type|cookie|authorization|forwarded|x-forwarded-.*|x-real-ip|x-request-id)$/;
+
+/** How much of a head is taken; the entrypoint says it. */
+export interface HeadLimits {
+  /** Bytes of the head as a whole. */
+  readonly maxHeaderSize: number;
+  readonly maxHeaders: number;
+  readonly maxRequestLine: number;
+}
 
 const fields = new FieldScanner();
 const lines = new ForwardedLines();
@@ -114,13 +121,18 @@ export class RequestHead {
  * Parses a whole head, its empty line included, into `head`: `source` up to `end`. Returns 0, or the status to refuse it
  * with; after any refusal the connection cannot be used further (RFC 9112 section 2.2).
  */
-export function parseRequestHead(source: string, head: RequestHead, end = source.length): number {
+export function parseRequestHead(
+  source: string,
+  head: RequestHead,
+  limits: Pick<HeadLimits, 'maxHeaders' | 'maxRequestLine'>,
+  end = source.length,
+): number {
   head.reset();
   head.problem = '';
   const lineEnd = source.indexOf('\r\n');
-  const status = parseRequestLine(source, lineEnd, head);
+  const status = parseRequestLine(source, lineEnd, head, limits.maxRequestLine);
   if (status !== 0) return status;
-  return parseFields(source, lineEnd + 2, end, head);
+  return parseFields(source, lineEnd + 2, end, head, limits.maxHeaders);
 }
 
 export function refuse(head: RequestHead, status: number, problem: string): number {
@@ -128,14 +140,14 @@ export function refuse(head: RequestHead, status: number, problem: string): numb
   return status;
 }
 
-function parseRequestLine(source: string, end: number, head: RequestHead): number {
+function parseRequestLine(source: string, end: number, head: RequestHead, maxLength: number): number {
   const methodEnd = source.indexOf(' ');
   const targetEnd = source.indexOf(' ', methodEnd + 1);
   if (methodEnd <= 0 || targetEnd < 0 || targetEnd > end) {
     // A line of two words would be HTTP/0.9.
     return refuse(head, 400, 'the request line is not "METHOD target HTTP/1.1"');
   }
-  if (targetEnd - methodEnd > MAX_TARGET) return refuse(head, 414, 'the request target is too long');
+  if (end > maxLength) return refuse(head, 414, 'the request line is too long');
   const versionAt = targetEnd + 1;
   if (!source.startsWith('HTTP/', versionAt) || end !== versionAt + 8 || source.charCodeAt(versionAt + 6) !== 0x2e) {
     return refuse(head, 400, 'the request line is not "METHOD target HTTP/1.1"');
@@ -220,13 +232,13 @@ export function setAuthority(head: RequestHead, authority: string): boolean {
   return true;
 }
 
-function parseFields(source: string, at: number, end: number, head: RequestHead): number {
+function parseFields(source: string, at: number, end: number, head: RequestHead, maxFields: number): number {
   let hosts = 0;
   let lengths = 0;
   let codings = 0;
   let connection: string | null = null;
   let upgrade: string | null = null;
-  fields.start(source, at, end);
+  fields.start(source, at, end, maxFields);
   lines.clear();
   while (fields.next()) {
     const { nameStart, nameEnd } = fields;
@@ -297,13 +309,11 @@ function parseFields(source: string, at: number, end: number, head: RequestHead)
     head.bodyKind = 'chunked';
   }
   head.fields = lines.finish(source);
-  return applyConnection(source, at, end, { connection, upgrade }, head);
+  return applyConnection(source, { connection, upgrade }, head);
 }
 
 function applyConnection(
   source: string,
-  at: number,
-  end: number,
   values: { readonly connection: string | null; readonly upgrade: string | null },
   head: RequestHead,
 ): number {
@@ -329,7 +339,7 @@ function applyConnection(
   }
   // RFC 9110 section 7.6.1. Rare, so it walks the lines again.
   const nominated = new Set(connection.nominated);
-  fields.start(source, at, end);
+  fields.restart();
   lines.clear();
   while (fields.next()) {
     const kind = FIELDS.find(source, fields.nameStart, fields.nameEnd);

@@ -24,6 +24,8 @@ const FIELDS = new FieldTable<FieldKind>({
   upgrade: 'drop',
 });
 
+const MAX_FIELDS = 100;
+
 const fields = new FieldScanner();
 const lines = new ForwardedLines();
 
@@ -89,7 +91,7 @@ function parseFields(source: string, at: number, end: number, head: ResponseHead
   let announced = false;
   head.eventStream = false;
   head.keepAliveFor = '';
-  fields.start(source, at, end);
+  fields.start(source, at, end, MAX_FIELDS);
   lines.clear();
   while (fields.next()) {
     switch (FIELDS.find(source, fields.nameStart, fields.nameEnd)) {
@@ -131,7 +133,7 @@ function parseFields(source: string, at: number, end: number, head: ResponseHead
     const options = parseConnection(connection);
     if (options === null) return 'Connection is invalid';
     head.keepAlive = !options.close && (head.minor === 1 || options.keepAlive);
-    if (options.nominated.length > 0) forwarded = withoutNominated(source, at, end, new Set(options.nominated));
+    if (options.nominated.length > 0) forwarded = withoutNominated(source, new Set(options.nominated));
   }
 
   const { status } = head;
@@ -151,8 +153,8 @@ function parseFields(source: string, at: number, end: number, head: ResponseHead
   return 0;
 }
 
-function withoutNominated(source: string, at: number, end: number, nominated: ReadonlySet<string>): string {
-  fields.start(source, at, end);
+function withoutNominated(source: string, nominated: ReadonlySet<string>): string {
+  fields.restart();
   lines.clear();
   while (fields.next()) {
     const kind = FIELDS.find(source, fields.nameStart, fields.nameEnd);

@@ -117,7 +117,7 @@ export class Http2ClientStream implements ClientStream {
     const { limits } = this.#entry;
     const status = tooLarge
       ? refuse(this.#head, 431, 'the request head is too large')
-      : parseHttp2Head(fields, endOfStream, this.#head, limits.maxHeaderSize);
+      : parseHttp2Head(fields, endOfStream, this.#head, limits);
     if (status !== 0) {
       const failure = status === 431 ? 'head_too_large' : 'bad_request';
       this.#transaction.refuse(status, this.#head.problem, failure, endOfStream);

@@ -5,10 +5,12 @@ import { createRequestField, parseHttp2Head } from './request_head.ts';
 
 const PSEUDO = [':method', 'GET', ':scheme', 'https', ':authority', 'app.example', ':path', '/x?y'];
 
-function parse(raw: readonly string[], endOfStream = true): { status: number; head: RequestHead } {
+const LIMITS = { maxHeaderSize: 16 * 1024, maxHeaders: 100, maxRequestLine: 8 * 1024 };
+
+function parse(raw: readonly string[], endOfStream = true, limits = LIMITS): { status: number; head: RequestHead } {
   const head = new RequestHead();
   const fields = raw.flatMap((name, i) => (i % 2 === 0 ? [createRequestField(name, raw[i + 1] ?? '')] : []));
-  return { status: parseHttp2Head(fields, endOfStream, head, 16 * 1024), head };
+  return { status: parseHttp2Head(fields, endOfStream, head, limits), head };
 }
 
 function withPseudo(name: string, value: string): string[] {
@@ -76,11 +78,26 @@ const REFUSED: readonly (readonly [rule: string, status: number, raw: readonly s
   ['a head that is too large', 431, [...PSEUDO, 'x', 'a'.repeat(17_000)]],
   ['a head of many cookies that is too large', 431, [...PSEUDO, ...repeated('cookie', 'a=bcde', 2000)]],
   ['too many fields', 431, [...PSEUDO, ...repeated('x', 'y', 101)]],
+  ['a path that is too long', 414, withPseudo(':path', `/${'a'.repeat(8192)}`)],
 ];
 
 for (const [rule, status, raw] of REFUSED) {
   test(`refuses ${rule}`, () => assert.equal(parse(raw, raw.includes('CONNECT')).status, status));
 }
+
+test('takes as many fields and as long a path as its limits say, and no more', () => {
+  for (const [maxHeaders, maxRequestLine] of [
+    [100, 8192],
+    [10, 256],
+    [500, 12_000],
+  ] as const) {
+    const limits = { ...LIMITS, maxHeaders, maxRequestLine };
+    const longest = withPseudo(':path', `/${'a'.repeat(maxRequestLine - 1)}`);
+    assert.equal(parse([...longest, ...repeated('x', 'y', maxHeaders)], true, limits).status, 0);
+    assert.equal(parse([...PSEUDO, ...repeated('x', 'y', maxHeaders + 1)], true, limits).status, 431);
+    assert.equal(parse(withPseudo(':path', `/${'a'.repeat(maxRequestLine)}`), true, limits).status, 414);
+  }
+});
 
 test('drops what is not to be passed on', () => {
   const strangers = [

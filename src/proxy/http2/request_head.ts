@@ -3,18 +3,17 @@
  * written into an HTTP/1.1 head towards a worker (RFC 9113 sections 8.2, 8.3 and 10.3).
  */
 import { FIELD_VALUE, TOKEN } from '../http1/chars.ts';
-import { MAX_FIELDS, MAX_LINE, parseContentLength } from '../http1/fields.ts';
+import { MAX_LINE, parseContentLength } from '../http1/fields.ts';
 import {
   FIELDS,
   isForwardedField,
-  MAX_TARGET,
   noteForwarded,
   parseTarget,
   refuse,
   setAuthority,
   setMethod,
 } from '../http1/request_head.ts';
-import type { FieldKind, RequestHead } from '../http1/request_head.ts';
+import type { FieldKind, HeadLimits, RequestHead } from '../http1/request_head.ts';
 import { createStaticFields } from './hpack.ts';
 import type { HpackField } from './hpack.ts';
 import { MAX_TRAILERS, mayBeTrailer } from '../trailers.ts';
@@ -67,10 +66,11 @@ export function parseHttp2Head(
   received: readonly RequestField[],
   endOfStream: boolean,
   head: RequestHead,
-  maxSize: number,
+  limits: HeadLimits,
 ): number {
   head.reset();
   head.problem = '';
+  const { maxHeaderSize, maxHeaders, maxRequestLine } = limits;
   let size = 0;
   let count = 0;
   let cookieCount = 0;
@@ -82,7 +82,7 @@ export function parseHttp2Head(
   let regular = false;
   for (const { name, value, kind, fault, line } of received) {
     size += name.length + value.length + LINE_OVERHEAD;
-    if (size > maxSize) return refuse(head, 431, 'the request head is too large');
+    if (size > maxHeaderSize) return refuse(head, 431, 'the request head is too large');
     if (fault !== null) return refuse(head, 400, fault);
     if (kind === 'pseudo') {
       // RFC 9113 section 8.3: each once, and before all others.
@@ -101,7 +101,7 @@ export function parseHttp2Head(
       cookies += cookies === '' ? value : `; ${value}`;
       continue;
     }
-    if (++count > MAX_FIELDS) return refuse(head, 431, 'too many fields');
+    if (++count > maxHeaders) return refuse(head, 431, 'too many fields');
     if (value.length > MAX_LINE) return refuse(head, 431, 'a field is too long');
     fields += line;
     switch (kind) {
@@ -141,7 +141,7 @@ export function parseHttp2Head(
   head.fields = fields;
   // RFC 9113 section 8.3.1.
   if ((pseudos & PSEUDO_BITS[':scheme']) === 0) return refuse(head, 400, 'a pseudo-header field is missing');
-  return finish(head, path, host, endOfStream);
+  return finish(head, path, host, endOfStream, maxRequestLine);
 }
 
 /** Reads the fields behind a body: the lines that are passed on, or null when they are not valid. */
@@ -182,7 +182,13 @@ function readPseudo(name: string, value: string, head: RequestHead): number {
   }
 }
 
-function finish(head: RequestHead, path: string | null, host: string | null, endOfStream: boolean): number {
+function finish(
+  head: RequestHead,
+  path: string | null,
+  host: string | null,
+  endOfStream: boolean,
+  maxPath: number,
+): number {
   if (head.method === '' || path === null) return refuse(head, 400, 'a pseudo-header field is missing');
   if (host !== null) {
     // RFC 9113 section 8.3.1: they must not differ, and it is :authority that counts.
@@ -193,7 +199,7 @@ function finish(head: RequestHead, path: string | null, host: string | null, end
   if (head.authority === '') return refuse(head, 400, 'there is no :authority');
   // RFC 9113 section 8.1.1.
   if (endOfStream && head.contentLength > 0) return refuse(head, 400, 'Content-Length is not that of the body');
-  if (path.length > MAX_TARGET) return refuse(head, 414, 'the request target is too long');
+  if (path.length > maxPath) return refuse(head, 414, 'the request target is too long');
   // Absolute-form has no place in :path, and would set another authority.
   if (path.charCodeAt(0) !== 0x2f && path !== '*') return refuse(head, 400, ':path is not a path');
   const refused = parseTarget(path, 0, path.length, head);
