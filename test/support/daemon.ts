@@ -64,6 +64,7 @@ export interface Status {
     readonly name: string;
     readonly serial: string | null;
     readonly issuer: string;
+    readonly not_before: string | null;
     readonly last_error: string | null;
   }[];
 }
