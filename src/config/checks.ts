@@ -4,7 +4,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { isAddressRange } from '../address_set.ts';
 import { buildBalancing } from './balancing.ts';
-import type { AcmeConfig, EntrypointConfig, RouteConfig, ServiceConfig, SiteConfig, SiteTls } from './config.ts';
+import type { EntrypointConfig, RouteConfig, ServiceConfig, SiteConfig, SiteTls } from './config.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
 import { isInternalHost, normalizeHost } from './hosts.ts';
 import { nearest } from './nearest.ts';
@@ -13,8 +13,6 @@ import type { Sections, ServiceInput, SiteInput } from './schema.ts';
 import { buildUpgrades, WEBSOCKET_ONLY } from './upgrades.ts';
 import { buildUpstreams, readRoots } from './upstreams.ts';
 
-const LETSENCRYPT = 'https://acme-v02.api.letsencrypt.org/directory';
-const LETSENCRYPT_STAGING = 'https://acme-staging-v02.api.letsencrypt.org/directory';
 /** sockaddr_un's path, without its NUL. */
 const MAX_SOCKET_PATH = 107;
 /** `<slot>.<generation>.sock`. */
@@ -207,11 +205,7 @@ function buildTls(
   const mode = site.tls ?? (hosts.every(isInternalHost) ? 'internal' : 'acme');
   if (mode === 'acme') {
     hosts.forEach((host, i) => {
-      if (host.includes('*')) {
-        tell(['hosts', i], 'a wildcard needs dns-01, which this version lacks: use tls: internal or certificate files');
-      } else if (net.isIP(host) !== 0) {
-        tell(['hosts', i], 'no CA is asked for addresses: use tls: internal or certificate files');
-      } else if (site.tls === undefined && isInternalHost(host)) {
+      if (site.tls === undefined && isInternalHost(host)) {
         tell(['hosts', i], 'no public CA issues for this name: give it a site of its own, or say tls: internal here');
       }
     });
@@ -244,64 +238,12 @@ export function checkSites(
     });
   }
   if (entrypoints.length === 0) return;
-  if (sites.some(({ tls }) => tls.mode === 'acme') && entrypoints.every(({ tls }) => tls)) {
-    problems.push(document.problem(['entrypoints'], 'no entrypoint is without TLS, and the CA asks over plain HTTP'));
-  }
   if (sites.some(({ tls }) => tls.mode !== 'off') && !entrypoints.some(({ tls }) => tls)) {
     problems.push(document.problem(['entrypoints'], 'no entrypoint has tls: true, and a site needs one'));
   }
   if (sites.some(({ tls }) => tls.mode === 'off') && entrypoints.every(({ tls }) => tls)) {
     problems.push(document.problem(['entrypoints'], 'every entrypoint has tls: true, and a site has tls: off'));
   }
-}
-
-export function checkAcme(
-  document: SourceDocument,
-  acme: Sections['acme'],
-  sites: readonly SiteConfig[],
-  base: string,
-  problems: Problem[],
-): AcmeConfig | null {
-  const asker = sites.find(({ tls }) => tls.mode === 'acme');
-  if (asker !== undefined && acme === undefined) {
-    const message = `${asker.name} needs a certificate from a CA; add the line: acme: { email: you@example.com, agree_tos: true }`;
-    problems.push(document.problem(['acme'], message));
-    return null;
-  }
-  if (acme === undefined) return null;
-  if (asker !== undefined && !acme.agree_tos) {
-    problems.push(
-      document.problem(['acme'], "the CA's terms of service must be agreed to; add the line: agree_tos: true"),
-    );
-  }
-  const issuers = acme.issuers.map((issuer, i) => {
-    const at: Path = ['acme', 'issuers', i];
-    const ca = directoryUrl(issuer.ca);
-    if (ca === null)
-      problems.push(document.problem([...at, 'ca'], 'must be letsencrypt, letsencrypt-staging or an https:// address'));
-    const byDefault = ca === LETSENCRYPT ? LETSENCRYPT_STAGING : (ca ?? '');
-    const testCa = issuer.test_ca === undefined ? byDefault : directoryUrl(issuer.test_ca);
-    if (testCa === null) {
-      problems.push(
-        document.problem([...at, 'test_ca'], 'must be letsencrypt, letsencrypt-staging or an https:// address'),
-      );
-    }
-    const trustedRoots = issuer.trusted_roots.map((file, j) => {
-      const resolved = path.resolve(base, file);
-      if (!statSync(resolved, { throwIfNoEntry: false })?.isFile()) {
-        problems.push(document.problem([...at, 'trusted_roots', j], `there is no file ${resolved}`));
-      }
-      return resolved;
-    });
-    return { ca: ca ?? '', testCa: testCa ?? '', trustedRoots };
-  });
-  return { email: acme.email ?? null, agreeTos: acme.agree_tos, issuers };
-}
-
-function directoryUrl(ca: string): string | null {
-  if (ca === 'letsencrypt') return LETSENCRYPT;
-  if (ca === 'letsencrypt-staging') return LETSENCRYPT_STAGING;
-  return URL.canParse(ca) && new URL(ca).protocol === 'https:' ? ca : null;
 }
 
 interface ServiceContext {

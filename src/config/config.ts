@@ -11,6 +11,8 @@ export interface Config {
   readonly group: string | null;
   readonly runtimeDirectory: string;
   readonly stateDirectory: string;
+  /** Whether a CA may be asked although the state folder ends with its container. */
+  readonly allowEphemeral: boolean;
   readonly entrypoints: readonly EntrypointConfig[];
   /** Addresses, networks and `private_ranges`. */
   readonly trustedProxies: readonly string[];
@@ -67,9 +69,44 @@ export interface EntrypointConfig {
 export interface AcmeConfig {
   readonly email: string | null;
   readonly agreeTos: boolean;
-  /** At least one; the first is used. */
+  /** At least one; the others are asked when the first fails for long. */
   readonly issuers: readonly IssuerConfig[];
+  /** In order of preference. */
+  readonly challenges: readonly ChallengeType[];
+  /** How records are made; null: nobody may make any. */
+  readonly dns: DnsConfig | null;
+  /** Name servers asked before an order, `address` or `address:port`; none: the system's. */
+  readonly resolvers: readonly string[];
+  /** Where the world finds this machine; none: not known. */
+  readonly publicAddresses: readonly string[];
+  readonly keyType: KeyType;
+  /** Whether a renewal keeps the key. */
+  readonly reuseKey: boolean;
+  /** Run on events of certificates; null: nothing is. */
+  readonly hook: readonly string[] | null;
 }
+
+export type ChallengeType = 'http-01' | 'tls-alpn-01' | 'dns-01' | 'dns-persist-01';
+export type KeyType = 'p256' | 'p384' | 'rsa2048' | 'rsa4096';
+
+export interface DnsConfig {
+  readonly method:
+    | { readonly type: 'exec'; readonly command: readonly string[]; readonly timeoutMs: number }
+    | {
+        readonly type: 'rfc2136';
+        readonly host: string;
+        readonly port: number;
+        /** null: found by asking for the SOA record. */
+        readonly zone: string | null;
+        /** TSIG (RFC 8945); null: updates are not signed. */
+        readonly key: { readonly name: string; readonly algorithm: TsigAlgorithm; readonly secret: string } | null;
+        readonly ttlSeconds: number;
+      };
+  /** How long a record may take until every name server of its zone shows it. */
+  readonly propagationTimeoutMs: number;
+}
+
+export type TsigAlgorithm = 'hmac-sha256' | 'hmac-sha384' | 'hmac-sha512';
 
 export interface IssuerConfig {
   /** Directory URL. */
@@ -78,6 +115,12 @@ export interface IssuerConfig {
   readonly testCa: string;
   /** Absolute paths of PEM files trusted beside the system's roots when talking to the CA. */
   readonly trustedRoots: readonly string[];
+  /** null: the CA's default. */
+  readonly profile: string | null;
+  /** External account binding (RFC 8555 section 7.3.4); the key in base64url. */
+  readonly eab: { readonly kid: string; readonly hmacKey: string } | null;
+  /** Common name of the root the chain should end in; null: the CA's default. */
+  readonly preferredChain: string | null;
 }
 
 export type SiteTls =

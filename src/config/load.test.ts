@@ -47,8 +47,8 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   ],
   [
     'a key of a later version',
-    'sites:\n  - hosts: [localhost]\n    service: web\n    eab: { kid: a }\nservices: { web: { command: a } }\n',
-    ['4:5 sites[0].eab: is not supported by this version'],
+    'sites:\n  - hosts: [localhost]\n    service: web\n    release: a\nservices: { web: { command: a } }\n',
+    ['4:5 sites[0].release: is not supported by this version'],
   ],
   [
     'a dangling service',
@@ -106,9 +106,7 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   [
     'a wildcard without dns-01',
     'acme: { agree_tos: true }\nsites: [{ hosts: ["*.a.example"], service: web }]\nservices: { web: { command: a } }\n',
-    [
-      '2:19 sites[0].hosts[0]: a wildcard needs dns-01, which this version lacks: use tls: internal or certificate files',
-    ],
+    ['2:19 sites[0].hosts[0]: a wildcard needs dns-01: add it to acme.challenges, with acme.dns'],
   ],
   [
     'a command for a shell',
@@ -148,9 +146,33 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ['1:40 sites[0].routes[0]: needs exactly one of "service" and "redirect"'],
   ],
   [
+    'names no CA issues for together, or at all',
+    'acme: { agree_tos: true, challenges: [dns-persist-01] }\nsites: [{ hosts: ["*.a.example", b.a.example, a_b.example, 8.8.8.8], tls: acme, service: web }]\nservices: { web: { command: a } }\n',
+    [
+      '2:34 sites[0].hosts[1]: is covered by *.a.example, and CAs refuse both in one certificate: leave it out here',
+      '2:47 sites[0].hosts[2]: no public CA issues for a name with an underscore',
+      '2:60 sites[0].hosts[3]: control over an address is shown by http-01 or tls-alpn-01: add one to acme.challenges',
+    ],
+  ],
+  [
+    'dns-01 without a way to make records',
+    'acme: { agree_tos: true, challenges: [dns-01] }\nsites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
+    ['1:38 acme.challenges: dns-01 needs acme.dns: exec or rfc2136'],
+  ],
+  [
+    'a dynamic update half said',
+    'acme:\n  agree_tos: true\n  challenges: [dns-01]\n  dns: { rfc2136: { server: "a b", key_name: k } }\n  resolvers: [dns.example]\n  issuers: [{ eab: { kid: k, hmac_key: "a b" } }]\nsites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
+    [
+      '4:19 acme.dns.rfc2136: "key_name" and "key_secret" go together',
+      '4:29 acme.dns.rfc2136.server: must be a name or an address, with or without :port',
+      '5:15 acme.resolvers[0]: must be an IP address',
+      '6:40 acme.issuers[0].eab.hmac_key: is not base64url',
+    ],
+  ],
+  [
     'a CA that cannot ask',
-    'entrypoints: { https: { address: ":443" } }\nacme: { agree_tos: true }\nsites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
-    ['1:14 entrypoints: no entrypoint is without TLS, and the CA asks over plain HTTP'],
+    'entrypoints: { https: { address: ":443" } }\nacme: { agree_tos: true, challenges: [http-01] }\nsites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
+    ['1:14 entrypoints: none fits acme.challenges: http-01 needs one without TLS, tls-alpn-01 one with'],
   ],
   [
     'headers that cannot be written',

@@ -3,7 +3,8 @@ import { readFileSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
-import { buildEntrypoints, buildService, buildSite, checkAcme, checkSites, checkTrustedProxies } from './checks.ts';
+import { checkAcme } from './acme.ts';
+import { buildEntrypoints, buildService, buildSite, checkSites, checkTrustedProxies } from './checks.ts';
 import type { Config, SiteConfig } from './config.ts';
 import { readDocument } from './document.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
@@ -131,7 +132,7 @@ function build(
   }
   checkSites(document, sitesByIndex, entrypoints, problems);
   const siteConfigs = [...sitesByIndex.values()];
-  const acme = checkAcme(document, parsed.acme, siteConfigs, base, problems);
+  const acme = checkAcme(document, parsed.acme, sitesByIndex, entrypoints, base, problems);
   const cpus = Math.max(2, os.availableParallelism());
   const serviceConfigs = [...services].flatMap(([name, service]) =>
     service === null
@@ -158,6 +159,7 @@ function build(
     user: parsed.user ?? null,
     group: parsed.group ?? null,
     runtimeDirectory,
+    allowEphemeral: storage?.allow_ephemeral ?? false,
     stateDirectory: path.resolve(base, storage?.root ?? env['STATE_DIRECTORY']?.split(':')[0] ?? '/var/lib/proxy'),
     entrypoints,
     trustedProxies,

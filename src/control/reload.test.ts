@@ -16,6 +16,7 @@ function config(changes: Partial<Config> = {}): Config {
     group: null,
     runtimeDirectory: '/run/proxy',
     stateDirectory: '/var/lib/proxy',
+    allowEphemeral: false,
     entrypoints: [],
     trustedProxies: [],
     forwardedHeader: false,
