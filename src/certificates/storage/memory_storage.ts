@@ -1,10 +1,11 @@
 /** A storage that forgets: for trial orders, which must leave nothing. */
 import type { Lock, Storage } from './storage.ts';
+import { createTurns } from './turns.ts';
 
 export function createMemoryStorage(): Storage {
   const values = new Map<string, string>();
   const pointers = new Map<string, string>();
-  const locks = new Map<string, Promise<unknown>>();
+  const turns = createTurns();
   const held: Lock = { assertHeld: () => Promise.resolve() };
   return {
     description: 'memory',
@@ -21,16 +22,9 @@ export function createMemoryStorage(): Storage {
     },
     point: async (key, sibling) => void pointers.set(key, sibling),
     pointee: (key) => Promise.resolve(pointers.get(key) ?? null),
-    withLock: (name, signal, work) => {
-      const turn = (locks.get(name) ?? Promise.resolve()).then(() => {
-        signal.throwIfAborted();
-        return work(held);
-      });
-      locks.set(
-        name,
-        turn.catch(() => {}),
-      );
-      return turn;
+    withLock: async (name, signal, work) => {
+      using _turn = await turns.take(name, signal);
+      return await work(held);
     },
     probe: () => Promise.resolve(),
   };
