@@ -20,6 +20,16 @@ export interface Pebble extends AsyncDisposable {
   log(): string;
   /** How many orders it was asked for. */
   orders(): number;
+  /** How many certificates it issued. */
+  issued(): number;
+  /** How many accounts it made. */
+  accounts(): number;
+  /** Origin of its management: `/roots/N`, `/cert-status-by-serial/HEX`; asked with `trustedRoot`. */
+  readonly management: string;
+  /** Origin of its DNS server's management (pebble-challtestsrv). */
+  readonly dnsManagement: string;
+  /** GET, over https trusted by `trustedRoot`. */
+  get(url: string): Promise<string>;
 }
 
 export interface PebbleOptions {
@@ -28,19 +38,28 @@ export interface PebbleOptions {
   readonly domainBlocklist?: readonly string[];
   /** Of its certificates, in seconds. */
   readonly lifetime?: number;
+  /** Where tls-alpn-01 is asked. */
+  readonly tlsPort?: number;
+  /** MAC keys (base64url) by key id: accounts must be bound to one. */
+  readonly externalAccounts?: Readonly<Record<string, string>>;
+  /** `PEBBLE_…` */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export async function startPebble({
   httpPort,
   domainBlocklist = [],
   lifetime = 90 * 86_400,
+  tlsPort,
+  externalAccounts,
+  env = {},
 }: PebbleOptions): Promise<Pebble> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-pebble-'));
   const store = createCertificateStore(folder);
   const listener = openInternalCa(store, Date.now()).issue(['localhost', '127.0.0.1'], Date.now());
   writeFileSync(path.join(folder, 'chain.pem'), listener.chain);
   writeFileSync(path.join(folder, 'key.pem'), listener.key);
-  const [port, management, dns, dnsManagement, tlsPort] = await Promise.all([1, 2, 3, 4, 5].map(() => freePort()));
+  const [port, management, dns, dnsManagement, noPort] = await Promise.all([1, 2, 3, 4, 5].map(() => freePort()));
   const config = {
     pebble: {
       listenAddress: `127.0.0.1:${port}`,
@@ -48,9 +67,10 @@ export async function startPebble({
       certificate: path.join(folder, 'chain.pem'),
       privateKey: path.join(folder, 'key.pem'),
       httpPort,
-      tlsPort,
+      tlsPort: tlsPort ?? noPort,
       ocspResponderURL: '',
-      externalAccountBindingRequired: false,
+      externalAccountBindingRequired: externalAccounts !== undefined,
+      externalAccountMACKeys: externalAccounts ?? {},
       domainBlocklist,
       certificateValidityPeriod: lifetime,
     },
@@ -60,7 +80,7 @@ export async function startPebble({
   const start = (command: string, args: readonly string[]): ChildProcess => {
     // They end with the test, however that ends.
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', command, ...args], {
-      env: { ...process.env, PEBBLE_VA_NOSLEEP: '1', PEBBLE_AUTHZREUSE: '0' },
+      env: { ...process.env, PEBBLE_VA_NOSLEEP: '1', PEBBLE_AUTHZREUSE: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr]) {
@@ -106,6 +126,11 @@ export async function startPebble({
     issuerRoot: () => get(`https://localhost:${management}/roots/0`),
     log: () => log,
     orders: () => log.match(/Added order /g)?.length ?? 0,
+    issued: () => log.match(/Issued certificate serial/g)?.length ?? 0,
+    accounts: () => log.match(/There are now \d+ accounts/g)?.length ?? 0,
+    management: `https://localhost:${management}`,
+    dnsManagement: `http://127.0.0.1:${dnsManagement}`,
+    get,
     [Symbol.asyncDispose]: stop,
   };
 }
