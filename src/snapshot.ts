@@ -75,7 +75,10 @@ export interface CertificateEntry {
 export interface ChallengesPart {
   /** http-01: token → key authorization. */
   readonly http01: Readonly<Record<string, string>>;
+  /** tls-alpn-01: the server name that is asked for → PEM of the certificate to show, and of its key. */
+  readonly tlsAlpn01: Readonly<Record<string, string>>;
 }
+export type ChallengeName = 'http-01' | 'tls-alpn-01';
 
 export interface UpstreamsPart {
   readonly services: readonly ServiceEntry[];
@@ -181,6 +184,8 @@ export type ToProxy =
   | { readonly type: 'unlisten'; readonly entrypoint: string; readonly slot: number }
   /** Log files may have been moved away: go on in new ones. */
   | { readonly type: 'reopen_logs' }
+  /** To a `challenge_wanted`: as in the challenges part; null: nobody knows it. */
+  | { readonly type: 'challenge_found'; readonly id: number; readonly answer: string | null }
   | { readonly type: 'drain'; readonly graceMs: number };
 
 /** Proxy → control plane. */
@@ -193,6 +198,14 @@ export type FromProxy =
   | { readonly type: 'released'; readonly target: string }
   /** A target refused a connection. */
   | { readonly type: 'target_failed'; readonly target: string }
+  /** Somebody asks for the answer to a challenge this proxy was not told of: another instance may know it. */
+  | {
+      readonly type: 'challenge_wanted';
+      readonly challenge: ChallengeName;
+      /** Token or server name, well-formed. */
+      readonly key: string;
+      readonly id: number;
+    }
   | ({ readonly type: 'stats' } & ProxyStats)
   | { readonly type: 'drained' };
 
@@ -232,6 +245,10 @@ export function parseToProxy(value: unknown): ToProxy | null {
       return typeof value['entrypoint'] === 'string' && typeof value['slot'] === 'number' ? (value as ToProxy) : null;
     case 'reopen_logs':
       return value as ToProxy;
+    case 'challenge_found':
+      return typeof value['id'] === 'number' && (value['answer'] === null || typeof value['answer'] === 'string')
+        ? (value as ToProxy)
+        : null;
     case 'drain':
       return typeof value['graceMs'] === 'number' ? (value as ToProxy) : null;
     default:
@@ -251,6 +268,12 @@ export function parseFromProxy(value: unknown): FromProxy | null {
     case 'released':
     case 'target_failed':
       return typeof value['target'] === 'string' ? (value as FromProxy) : null;
+    case 'challenge_wanted':
+      return (value['challenge'] === 'http-01' || value['challenge'] === 'tls-alpn-01') &&
+        typeof value['key'] === 'string' &&
+        typeof value['id'] === 'number'
+        ? (value as FromProxy)
+        : null;
     case 'stats':
       return typeof value['requests'] === 'number' && isRecord(value['targets']) ? (value as FromProxy) : null;
     case 'started':

@@ -2,21 +2,31 @@
  * A CA of our own, for names no public one vouches for: its root is made once and kept, its certificates are as short
  * as public ones. DER is built with node-forge; keys and signatures are node:crypto's.
  */
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  randomBytes,
-  sign,
-  X509Certificate,
-} from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import net from 'node:net';
 import os from 'node:os';
-import forge from 'node-forge';
 import { parseCertificate } from './certificate.ts';
 import type { Certificate } from './certificate.ts';
+import {
+  OID,
+  bitString,
+  boolean,
+  distinguishedName,
+  explicit,
+  extension,
+  generalName,
+  implicit,
+  integer,
+  octetString,
+  oid,
+  sequence,
+  serialNumber,
+  spki,
+  time,
+  toDer,
+  toPem,
+} from './der.ts';
+import type { Asn1 } from './der.ts';
 import type { CertificateStore } from './store.ts';
 
 const DAY = 86_400_000;
@@ -27,22 +37,6 @@ const BACKDATE_MS = 5 * 60_000;
 
 export const ROOT_FILE = 'internal/root.pem';
 const KEY_FILE = 'internal/root.key';
-
-const { asn1 } = forge;
-const { Class, Type } = asn1;
-type Asn1 = forge.asn1.Asn1;
-
-const OID = {
-  ecdsaWithSha256: '1.2.840.10045.4.3.2',
-  commonName: '2.5.4.3',
-  basicConstraints: '2.5.29.19',
-  keyUsage: '2.5.29.15',
-  extendedKeyUsage: '2.5.29.37',
-  serverAuth: '1.3.6.1.5.5.7.3.1',
-  subjectKeyIdentifier: '2.5.29.14',
-  authorityKeyIdentifier: '2.5.29.35',
-  subjectAltName: '2.5.29.17',
-};
 
 export interface InternalCa {
   /** A new key and certificate for these DNS names and addresses. */
@@ -132,7 +126,7 @@ function certificateDer(fields: CertificateFields): Buffer {
     distinguishedName(fields.issuer),
     sequence(time(fields.notBefore), time(fields.notAfter)),
     distinguishedName(fields.subject),
-    asn1.fromDer(spki(fields.publicKey).toString('binary')),
+    spki(fields.publicKey),
     explicit(3, sequence(...extensions(fields))),
   );
   const signature = sign('sha256', toDer(tbs), fields.signer);
@@ -166,103 +160,13 @@ function extensions({ subject, publicKey, signerPublicKey, names }: CertificateF
   ];
 }
 
-function generalName(name: string): Asn1 {
-  return net.isIP(name) === 0 ? implicit(2, name) : implicit(7, addressBytes(name).toString('binary'));
-}
-
-/** 4 or 16 bytes. */
-function addressBytes(address: string): Buffer {
-  if (net.isIPv4(address)) return Buffer.from(address.split('.').map(Number));
-  // The URL parser writes any IPv6 address as hexadecimal groups with at most one `::`.
-  const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
-  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'));
-  const left = groups(head);
-  const right = groups(tail ?? '');
-  const zeros = Array.from({ length: 8 - left.length - right.length }, () => '0');
-  return Buffer.from([...left, ...zeros, ...right].map((group) => group.padStart(4, '0')).join(''), 'hex');
-}
-
-/** RFC 5280 section 4.1.2.2: positive and not zero; 127 random bits. */
-function serialNumber(): string {
-  const bytes = randomBytes(16);
-  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
-  return bytes.toString('binary');
-}
-
-function spki(key: KeyObject): Buffer {
-  return key.export({ type: 'spki', format: 'der' });
-}
-
 /** RFC 5280 section 4.2.1.2 (1): SHA-1 of the key's bits, which end the structure; for P-256 an uncompressed point. */
 function keyIdentifier(key: KeyObject): Buffer {
-  return createHash('sha1').update(spki(key).subarray(-65)).digest();
+  return createHash('sha1')
+    .update(toDer(spki(key)).subarray(-65))
+    .digest();
 }
 
 function commonNameOf(pem: string): string {
   return new X509Certificate(pem).subject.replace(/^CN=/, '');
-}
-
-function distinguishedName(commonName: string | null): Asn1 {
-  if (commonName === null) return sequence();
-  const value = asn1.create(Class.UNIVERSAL, Type.UTF8, false, forge.util.encodeUtf8(commonName));
-  return sequence(asn1.create(Class.UNIVERSAL, Type.SET, true, [sequence(oid(OID.commonName), value)]));
-}
-
-function extension(id: string, critical: boolean, value: Asn1): Asn1 {
-  const content = octetString(toDer(value));
-  return critical ? sequence(oid(id), boolean(true), content) : sequence(oid(id), content);
-}
-
-function time(ms: number): Asn1 {
-  const date = new Date(ms);
-  // RFC 5280 section 4.1.2.5.
-  return date.getUTCFullYear() < 2050
-    ? asn1.create(Class.UNIVERSAL, Type.UTCTIME, false, asn1.dateToUtcTime(date))
-    : asn1.create(Class.UNIVERSAL, Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date));
-}
-
-function sequence(...items: Asn1[]): Asn1 {
-  return asn1.create(Class.UNIVERSAL, Type.SEQUENCE, true, items);
-}
-
-function oid(id: string): Asn1 {
-  return asn1.create(Class.UNIVERSAL, Type.OID, false, asn1.oidToDer(id).getBytes());
-}
-
-function integer(bytes: string): Asn1 {
-  return asn1.create(Class.UNIVERSAL, Type.INTEGER, false, bytes);
-}
-
-function boolean(value: boolean): Asn1 {
-  return asn1.create(Class.UNIVERSAL, Type.BOOLEAN, false, value ? '\xff' : '\0');
-}
-
-function octetString(bytes: Buffer): Asn1 {
-  return asn1.create(Class.UNIVERSAL, Type.OCTETSTRING, false, bytes.toString('binary'));
-}
-
-function bitString(bytes: Buffer, unusedBits = 0): Asn1 {
-  return asn1.create(
-    Class.UNIVERSAL,
-    Type.BITSTRING,
-    false,
-    String.fromCharCode(unusedBits) + bytes.toString('binary'),
-  );
-}
-
-function explicit(tag: number, item: Asn1): Asn1 {
-  return asn1.create(Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, true, [item]);
-}
-
-function implicit(tag: number, bytes: string): Asn1 {
-  return asn1.create(Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, false, bytes);
-}
-
-function toDer(item: Asn1): Buffer {
-  return Buffer.from(asn1.toDer(item).getBytes(), 'binary');
-}
-
-function toPem(der: Buffer): string {
-  const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
 }

@@ -20,6 +20,9 @@ import { planReload } from './reload.ts';
 import { startService } from './services.ts';
 import type { RunningService } from './services.ts';
 import { createRenewer } from '../certificates/renewer.ts';
+import { createAnswerBoard } from '../certificates/solvers/answer_board.ts';
+import { findAnswer, removeExpiredAnswers } from '../certificates/solvers/kept_answers.ts';
+import { createFileStorage } from '../certificates/storage/file_storage.ts';
 import { formatProblem, loadConfig } from '../config/load.ts';
 import type { Config, ServiceConfig } from '../config/config.ts';
 import type { LogFormat, Logger } from '../log.ts';
@@ -66,6 +69,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     throw error;
   }
 
+  const storage = createFileStorage(config.stateDirectory);
   const services = new Map<string, RunningService>();
   let stopping: Promise<void> | null = null;
   const ended = Promise.withResolvers<void>();
@@ -83,6 +87,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     onTargetFailed: (target) => {
       for (const service of services.values()) service.reportFailure(target);
     },
+    // Strangers ask, too: what cannot be read is not worth a line for each of them.
+    findChallenge: (challenge, key) => findAnswer(storage, challenge, key, Date.now()).catch(() => null),
   });
 
   const publishUpstreams = (): Promise<void> =>
@@ -109,21 +115,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       },
     });
 
-  const tokens = new Map<string, string>();
-  const publishChallenges = (): Promise<void> => pool.publish('challenges', { http01: Object.fromEntries(tokens) });
+  const board = createAnswerBoard((part) => pool.publish('challenges', part));
+  removeExpiredAnswers(storage, Date.now()).catch((error: unknown) => log.warn('challenges_not_cleaned', { error }));
   const renewer = createRenewer({
     sites: config.sites,
     acme: config.acme,
     stateDirectory: config.stateDirectory,
     solver: {
-      arm: async (token, keyAuthorization) => {
-        tokens.set(token, keyAuthorization);
-        await publishChallenges();
-      },
-      disarm: async (token) => {
-        tokens.delete(token);
-        await publishChallenges();
-      },
+      arm: (token, keyAuthorization) => board.put('http-01', token, keyAuthorization),
+      disarm: (token) => board.take('http-01', token, board.current('http-01', token) ?? ''),
     },
     publish: (certificates, pending) => pool.publish('certificates', { certificates, pending }),
     log,
@@ -135,7 +135,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     key: randomBytes(48).toString('base64'),
     affinityKey: randomBytes(32).toString('base64'),
   });
-  void pool.publish('challenges', { http01: {} });
+  void pool.publish('challenges', { http01: {}, tlsAlpn01: {} });
   for (const service of config.services) services.set(service.name, run(service));
   void publishUpstreams();
   await renewer.load({ issue: options.purpose !== 'renew' });

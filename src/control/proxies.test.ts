@@ -26,6 +26,7 @@ test('has started when its proxies listen, not when they were told to', async ()
     writeLines: () => {},
     guard: { add: () => {}, remove: () => {} },
     onTargetFailed: () => {},
+    findChallenge: () => Promise.resolve(null),
   });
   try {
     pool.setListeners([listener]);

@@ -7,7 +7,7 @@ import type { ChildProcess } from 'node:child_process';
 import { sleep, within } from '../lifecycle.ts';
 import type { LogFormat, Logger, LogLevel } from '../log.ts';
 import { LOG_FD, PART_NAMES, parseFromProxy } from '../snapshot.ts';
-import type { FromProxy, Identity, PartName, Parts, ProxyStats, ToProxy } from '../snapshot.ts';
+import type { ChallengeName, FromProxy, Identity, PartName, Parts, ProxyStats, ToProxy } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
 import { nextProxyStart } from './proxy_restart.ts';
@@ -37,6 +37,8 @@ export interface ProxyPoolOptions {
   readonly writeLines: (lines: Buffer) => void;
   readonly guard: { add(pgid: number): void; remove(pgid: number): void };
   readonly onTargetFailed: (target: string) => void;
+  /** Resolves with the answer to a challenge that was not published, as in the challenges part; null: nobody knows it. */
+  readonly findChallenge: (challenge: ChallengeName, key: string) => Promise<string | null>;
 }
 
 export type ProxyState = 'starting' | 'ready' | 'draining' | 'waiting' | 'stopped';
@@ -178,6 +180,13 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       case 'target_failed':
         options.onTargetFailed(message.target);
         break;
+      case 'challenge_wanted': {
+        const { id } = message;
+        void options
+          .findChallenge(message.challenge, message.key)
+          .then((answer) => send(running, { type: 'challenge_found', id, answer }));
+        break;
+      }
       case 'stats':
         droppedLines += message.droppedLines - (running.stats?.droppedLines ?? 0);
         running.stats = message;

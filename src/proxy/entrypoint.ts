@@ -66,6 +66,7 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
         certificates: options.certificates,
         ticketKey: options.ticketKey(),
         http2: () => entry.limits.http2,
+        challenge: (name) => front.challenges.tlsAlpn01(name),
         onSecure: ({ socket, servesHost }: SecureConnection) => {
           const origin = origins.get(peerOf(socket));
           const http2 = socket.alpnProtocol === 'h2';

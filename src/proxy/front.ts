@@ -1,6 +1,7 @@
 /** What every client connection of a process works with: the current parts, made ready for use, and the counters. */
 import type { AddressSet } from '../address_set.ts';
 import type { AccessLog } from './access_log.ts';
+import type { Challenges } from './challenges.ts';
 import type { ExchangeContext } from './exchange.ts';
 import type { UnsentBudget } from './http2/unsent_budget.ts';
 import type { Router } from './router.ts';
@@ -9,8 +10,7 @@ import type { EntrypointEntry } from '../snapshot.ts';
 
 export interface Front extends ExchangeContext {
   readonly router: Router;
-  /** http-01: key authorizations by token. */
-  readonly challenges: ReadonlyMap<string, string>;
+  readonly challenges: Challenges;
   readonly services: ReadonlyMap<string, Service>;
   /** Who may say whom they speak for. */
   readonly isTrusted: AddressSet;

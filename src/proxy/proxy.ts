@@ -7,6 +7,7 @@ import { flushCompileCache } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { createAddressSet } from '../address_set.ts';
 import { createAccessLog } from './access_log.ts';
+import { createChallenges } from './challenges.ts';
 import { createClock } from './clock.ts';
 import { createEntrypoint } from './entrypoint.ts';
 import type { Entrypoint } from './entrypoint.ts';
@@ -110,7 +111,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
   const parts: { -readonly [Name in PartName]: Parts[Name] } = {
     sites: { sites: [] },
     certificates: { certificates: [], pending: {} },
-    challenges: { http01: {} },
+    challenges: { http01: {}, tlsAlpn01: {} },
     upstreams: { services: [] },
     ticket_keys: { key: randomBytes(48).toString('base64'), affinityKey: randomBytes(32).toString('base64') },
     limits: { entrypoints: [], accessLog: 'off', trustedProxies: [], forwardedHeader: false },
@@ -119,7 +120,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
   let certificates = createCertificateIndex(parts.certificates);
   let ticketKey = Buffer.from(parts.ticket_keys.key, 'base64');
   let router: Router = createRouter(parts.sites, parts.certificates.pending);
-  let challenges: ReadonlyMap<string, string> = new Map();
+  const challenges = createChallenges({ ask: send, now: clock.now });
   let isTrusted = createAddressSet([]);
   const affinity = createAffinitySource(() => parts.ticket_keys.affinityKey);
   let services = new Map<string, Service>();
@@ -133,9 +134,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     get router() {
       return router;
     },
-    get challenges() {
-      return challenges;
-    },
+    challenges,
     get services() {
       return services;
     },
@@ -237,7 +236,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
       ticketKey = Buffer.from(parts.ticket_keys.key, 'base64');
       for (const entrypoint of entrypoints.values()) entrypoint.setTicketKeys(ticketKey);
     } else if (part === 'challenges') {
-      challenges = new Map(Object.entries(parts.challenges.http01));
+      challenges.apply(parts.challenges);
     } else {
       if (part === 'certificates') {
         certificates = createCertificateIndex(parts.certificates, certificates);
@@ -294,6 +293,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
         }
         case 'unlisten':
           return entrypoints.get(message.entrypoint)?.unlisten(message.slot);
+        case 'challenge_found':
+          return challenges.found(message.id, message.answer);
         case 'reopen_logs':
           accessLog.flush();
           return accessFile?.reopen();

@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import { siteEntry } from '../../test/support/values.ts';
 import type { SiteEntry } from '../snapshot.ts';
 import { RequestHead } from './http1/request_head.ts';
-import { challengeAnswer } from './policies/acme_challenge.ts';
 import type { Verdict } from './policies/policy.ts';
 import { createRouter } from './router.ts';
 import type { SiteRoute } from './router.ts';
@@ -98,17 +97,4 @@ test('plain requests are redirected to the public port of https, target kept', (
 test('a name without its certificate is told why instead of being redirected', () => {
   const { verdict } = follow([app], 'http', 'new.wild.example', '/');
   assert.deepEqual(verdict, { failure: 'no_certificate', reason: 'asking the CA' });
-});
-
-test('an armed challenge is answered, and nothing that only looks like one', () => {
-  const token = 'evaGxfADs6pSRb2LAv9IZf17Dt3juxGJyP2KiDhCSSs';
-  const tokens = new Map([[token, 'answer']]);
-  const path = '/.well-known/acme-challenge/';
-  assert.deepEqual(challengeAnswer(path + token, tokens), {
-    status: 200,
-    fields: 'Content-Type: text/plain\r\n',
-    body: 'answer',
-  });
-  for (const wrong of ['unknown', '../secret', '__proto__', ''])
-    assert.equal(challengeAnswer(path + wrong, tokens), null);
 });

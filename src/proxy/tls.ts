@@ -19,6 +19,10 @@ const CIPHERS = [
 const CURVES = 'X25519MLKEM768:X25519:prime256v1:secp384r1';
 /** RFC 6066 section 3: a fatal alert, unrecognized_name, as a record of TLS 1.2 (RFC 8446 section 5.1). */
 const UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
+/** RFC 7301 section 3.2, likewise: no_application_protocol. */
+const NO_APPLICATION_PROTOCOL = Buffer.from([21, 3, 3, 0, 2, 2, 120]);
+/** RFC 8737: what a CA that asks for tls-alpn-01 speaks, and nobody else. */
+const ACME_TLS = 'acme-tls/1';
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Tickets must open in every proxy of ours, so all name the same context. */
 const SESSION_ID_CONTEXT = 'proxy';
@@ -88,6 +92,8 @@ export interface TlsTerminatorOptions {
   readonly ticketKey: Buffer;
   /** Whether HTTP/2 is offered now. */
   readonly http2: () => boolean;
+  /** What tls-alpn-01 shows by this name, in lower case; null: it is not being asked for. */
+  readonly challenge: (name: string) => tls.SecureContext | null | Promise<tls.SecureContext | null>;
   readonly onSecure: (connection: SecureConnection) => void;
   readonly onError: (error: Error, remote: string | undefined) => void;
 }
@@ -99,6 +105,13 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
   let nameless: tls.Server | null = null;
   let http2 = options.http2();
 
+  const showChallenge = async (socket: unknown, name: string, done: SniDone): Promise<void> => {
+    const context = await options.challenge(name);
+    if (context !== null) return done(null, context);
+    sayBelow(socket, NO_APPLICATION_PROTOCOL);
+    done(new NoChallengeError());
+  };
+
   const createServer = (base: CertificateEntry | undefined): tls.Server => {
     const server = tls.createServer({
       ...PROTOCOL,
@@ -107,16 +120,20 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
       sessionIdContext: SESSION_ID_CONTEXT,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       // A client that speaks none of ours is told so (RFC 7301 section 3.2), not served by guesswork (ALPACA).
-      ALPNProtocols: http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
+      // The last is chosen for those alone who offer nothing else.
+      ALPNProtocols: [...(http2 ? ['h2'] : []), 'http/1.1', ACME_TLS],
       SNICallback: function (this: unknown, name, done) {
+        if (isAskedForChallenge(this)) return showChallenge(this, name.toLowerCase(), done);
         const context = options.certificates().lookup(name.toLowerCase());
         if (context !== undefined) return done(null, context);
-        sayUnrecognized(this);
+        sayBelow(this, UNRECOGNIZED_NAME);
         // With a context of null the base certificate would be served: somebody else's.
         done(new UnknownNameError());
       },
     });
     server.on('secureConnection', (socket) => {
+      // RFC 8737 section 3: the handshake was the answer. It was none where nothing is armed (a resumed session, TLS 1.2).
+      if (socket.alpnProtocol === ACME_TLS) return socket.on('error', () => {}).destroySoon();
       socket.disableRenegotiation();
       const shown = socket.servername ? options.certificates().entry(socket.servername.toLowerCase()) : base;
       const names = shown?.names ?? [];
@@ -161,15 +178,36 @@ function covers(name: string, host: string): boolean {
   );
 }
 
-/** `socket` is destroyed by what follows, without a word of its own: this goes past it to the connection below. */
-function sayUnrecognized(socket: unknown): void {
-  const below: unknown = socket instanceof tls.TLSSocket ? Reflect.get(socket, '_parent') : null;
-  if (below instanceof net.Socket) below.write(UNRECOGNIZED_NAME);
+/**
+ * In TLS 1.3 the protocol is agreed on before the certificate is chosen, so one call into the handshake tells (1 µs of
+ * it: an ALPNCallback would cost every client more, and cannot wait for an answer). In TLS 1.2 it is agreed on after,
+ * and such a CA would be shown the ordinary certificate; every CA known to ask speaks TLS 1.3.
+ */
+function isAskedForChallenge(socket: unknown): boolean {
+  const handle: unknown = socket instanceof tls.TLSSocket ? Reflect.get(socket, '_handle') : null;
+  if (typeof handle !== 'object' || handle === null) return false;
+  const negotiated: unknown = Reflect.get(handle, 'getALPNNegotiatedProtocol');
+  return typeof negotiated === 'function' && negotiated.call(handle) === ACME_TLS;
 }
+
+/** `socket` is destroyed by what follows, without a word of its own: this goes past it to the connection below. */
+function sayBelow(socket: unknown, alert: Buffer): void {
+  const below: unknown = socket instanceof tls.TLSSocket ? Reflect.get(socket, '_parent') : null;
+  if (below instanceof net.Socket) below.write(alert);
+}
+
+type SniDone = (error: Error | null, context?: tls.SecureContext) => void;
 
 class UnknownNameError extends Error {
   readonly code = 'UNKNOWN_SERVER_NAME';
   constructor() {
     super('no certificate for this server name');
+  }
+}
+
+class NoChallengeError extends Error {
+  readonly code = 'NO_CHALLENGE';
+  constructor() {
+    super('tls-alpn-01 was asked for a name that has nothing to show');
   }
 }

@@ -117,9 +117,28 @@ export class Transaction implements ExchangeClient {
     if (this.#connection.trusted) this.#client = identify(this.#connection, head, this.#front.isTrusted);
     // Only in plain and before any site: RFC 8555 section 8.3 has the CA ask on port 80, whatever the site.
     if (this.#client.tls === null) {
-      const answer = challengeAnswer(head.path, this.#front.challenges);
-      if (answer !== null) return this.#conclude(answer);
+      const answer = challengeAnswer(head, this.#front.challenges);
+      if (!(answer instanceof Promise)) {
+        if (answer !== null) return this.#conclude(answer);
+      } else if (complete) {
+        return this.#holdFor(answer);
+      }
     }
+    this.#dispatch();
+  }
+
+  /** Whose challenge it is takes a moment to find out: the client may be gone by then. */
+  #holdFor(answer: Promise<Verdict | null>): void {
+    const id = this.#requestId;
+    void answer.then((verdict) => {
+      if (!this.#active || this.#requestId !== id) return;
+      if (verdict === null) this.#dispatch();
+      else this.#conclude(verdict);
+    });
+  }
+
+  #dispatch(): void {
+    const { head } = this;
     const route = this.#front.router(head.host, head.path);
     if (route === null) return this.fail('not_found', 'no site has this host name');
     this.#route = route;
