@@ -58,6 +58,16 @@ test('that nobody knows a token holds for a second', async () => {
   assert.equal(asked.length, 2);
 });
 
+test('a name that was asked for too early is asked for again', async () => {
+  const { challenges, asked } = fresh();
+  const early = challenges.tlsAlpn01('a.example');
+  challenges.found(asked[0]?.id ?? 0, null);
+  assert.equal(await early, null);
+  const again = challenges.tlsAlpn01('a.example');
+  challenges.found(asked[1]?.id ?? 0, challengeCertificate('a.example', 'key authorization', Date.now()));
+  assert.ok((await again) !== null);
+});
+
 test('strangers cost 20 questions a second, and 16 at a time', () => {
   const { challenges, asked, at } = fresh();
   for (let i = 0; i < 100; i++) void challenges.http01(`stranger-${i}`);

@@ -9,8 +9,8 @@ import type { ChallengeName, ChallengesPart, FromProxy } from '../snapshot.ts';
 const LOOKUP_TIMEOUT_MS = 2_000;
 const LOOKUPS_PER_SECOND = 20;
 const LOOKUPS_AT_ONCE = 16;
-/** Several vantage points of a CA ask within a second; a name that was asked for too early is asked for again. */
-const REMEMBERED_MS = 1_000;
+/** Nobody but the CA knows a token; a name is known to all, and might be armed the moment after a stranger asked. */
+const MISSED_TOKEN_MS = 1_000;
 /** No longer than a storage's keys may be. Control over an IPv6 address is asked for by its name under ip6.arpa (RFC 8738 section 6): these letters do for all. */
 const NAME = /^[a-z0-9][a-z0-9.-]{0,239}$/;
 
@@ -32,19 +32,14 @@ export interface ChallengesOptions {
   readonly now: () => number;
 }
 
-interface Remembered {
-  readonly answer: string | null;
-  readonly until: number;
-}
-
 export function createChallenges({ ask, now }: ChallengesOptions): Challenges {
   let part: ChallengesPart = { http01: {}, tlsAlpn01: {} };
   /** By name; of the answers that are still the same PEM. */
   let contexts = new Map<string, { readonly pem: string; readonly context: tls.SecureContext }>();
   const waiting = new Map<number, (answer: string | null) => void>();
   const running = new Map<string, Promise<string | null>>();
-  /** In order of `until`. */
-  const remembered = new Map<string, Remembered>();
+  /** Tokens nobody knows, and until when that is taken for granted; in its order. */
+  const missed = new Map<string, number>();
   let lastId = 0;
   let second = -Infinity;
   let askedInSecond = 0;
@@ -59,13 +54,12 @@ export function createChallenges({ ask, now }: ChallengesOptions): Challenges {
 
   const lookUp = (challenge: ChallengeName, key: string): Later<string> => {
     const at = now();
-    for (const [known, { until }] of remembered) {
+    for (const [token, until] of missed) {
       if (until > at) break;
-      remembered.delete(known);
+      missed.delete(token);
     }
+    if (challenge === 'http-01' && missed.has(key)) return null;
     const place = `${challenge}/${key}`;
-    const before = remembered.get(place);
-    if (before !== undefined) return before.answer;
     const same = running.get(place);
     if (same !== undefined) return same;
     if (!mayAsk(at)) return null;
@@ -75,7 +69,7 @@ export function createChallenges({ ask, now }: ChallengesOptions): Challenges {
         clearTimeout(timer);
         waiting.delete(id);
         running.delete(place);
-        remembered.set(place, { answer, until: now() + REMEMBERED_MS });
+        if (answer === null && challenge === 'http-01') missed.set(key, now() + MISSED_TOKEN_MS);
         resolve(answer);
       };
       const timer = setTimeout(done, LOOKUP_TIMEOUT_MS, null);

@@ -14,6 +14,10 @@ export interface Pebble extends AsyncDisposable {
   readonly directoryUrl: string;
   /** PEM file: who vouches for the directory's own https. */
   readonly trustedRoot: string;
+  /** `address:port` of the name server it asks, which answers every name with 127.0.0.1. */
+  readonly nameServer: string;
+  /** Changes what the name server says: `set-txt`, `clear-txt`, `set-cname`, `set-servfail` and the like. */
+  dns(action: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
   /** PEM of the root its certificates end in; a new one at every start. */
   issuerRoot(): Promise<string>;
   /** Everything it said so far. */
@@ -35,11 +39,11 @@ export interface Pebble extends AsyncDisposable {
 export interface PebbleOptions {
   /** Where http-01 is asked. */
   readonly httpPort: number;
+  /** Where tls-alpn-01 is asked; without: where nobody listens. */
+  readonly tlsPort?: number;
   readonly domainBlocklist?: readonly string[];
   /** Of its certificates, in seconds. */
   readonly lifetime?: number;
-  /** Where tls-alpn-01 is asked. */
-  readonly tlsPort?: number;
   /** MAC keys (base64url) by key id: accounts must be bound to one. */
   readonly externalAccounts?: Readonly<Record<string, string>>;
   /** `PEBBLE_…` */
@@ -123,6 +127,13 @@ export async function startPebble({
   return {
     directoryUrl,
     trustedRoot,
+    nameServer: `127.0.0.1:${dns}`,
+    dns: async (action, fields) => {
+      const body = JSON.stringify(fields);
+      const response = await request(`http://127.0.0.1:${dnsManagement}/${action}`, { method: 'POST', body });
+      const said = await response.body.text();
+      if (response.statusCode !== 200) throw new Error(`${action} answered ${response.statusCode}: ${said}`);
+    },
     issuerRoot: () => get(`https://localhost:${management}/roots/0`),
     log: () => log,
     orders: () => log.match(/Added order /g)?.length ?? 0,
