@@ -43,7 +43,7 @@ export function codeOf(error: unknown): RenewalCode {
   return error.status >= 500 ? 4 : 1;
 }
 
-export function exitCodeOf(results: readonly RenewalResult[]): number {
+export function exitCodeOf(results: readonly { readonly code: number }[]): number {
   const codes = new Set(results.map(({ code }) => code));
   const [first] = codes;
   return codes.size > 1 ? 8 : (first ?? 0);

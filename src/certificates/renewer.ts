@@ -6,16 +6,20 @@ import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parseCertificate } from './certificate.ts';
 import type { Certificate } from './certificate.ts';
+import { dryRun } from './dry_run.ts';
+import type { DryRunReport } from './dry_run.ts';
 import { codeOf, exitCodeOf } from './outcome.ts';
 import type { RenewalResult, RenewalReport } from './outcome.ts';
 import { openInternalCa, ROOT_FILE } from './internal_ca.ts';
 import { obtainCertificate } from './issuer.ts';
 import type { Ca, Solver } from './issuer.ts';
 import { AcmeProblem } from './acme_session.ts';
+import type { PublicPorts } from './preflight/context.ts';
+import { runPreflight } from './preflight/preflight.ts';
 import { nextAttemptAt, renewAt } from './renewal.ts';
 import { createCertificateStore, issuerSlug } from './store.ts';
 import type { Attempts } from './store.ts';
-import type { AcmeConfig, SiteConfig } from '../config/config.ts';
+import type { AcmeConfig, IssuerConfig, SiteConfig } from '../config/config.ts';
 import { sleep } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
@@ -30,6 +34,8 @@ export interface RenewerOptions {
   readonly acme: AcmeConfig | null;
   readonly stateDirectory: string;
   readonly solver: Solver;
+  /** As the configuration says now. */
+  readonly ports: () => PublicPorts;
   /** Resolves when every proxy serves by it. */
   readonly publish: (certificates: readonly CertificateEntry[], pending: CertificatesPart['pending']) => Promise<void>;
   readonly log: Logger;
@@ -39,7 +45,14 @@ export interface RenewOptions {
   /** None: all. */
   readonly names: readonly string[];
   readonly force: boolean;
-  readonly dryRun: boolean;
+}
+
+export interface DryRunRequest {
+  readonly names: readonly string[];
+  /** Directory URL, `staging` (as configured) or `production`. */
+  readonly ca: string;
+  readonly preflightOnly: boolean;
+  readonly timeoutMs: number;
 }
 
 export interface CertificateStatus {
@@ -65,6 +78,8 @@ export interface Renewer {
   /** Other sites from now on; certificates that are still wanted stay. */
   setSites(sites: readonly SiteConfig[], acme: AcmeConfig | null): Promise<void>;
   renew(options: RenewOptions): Promise<RenewalReport>;
+  /** Leaves nothing. Rejects with the reason of `signal`, when all that was armed is disarmed. */
+  dryRun(request: DryRunRequest, signal: AbortSignal): Promise<DryRunReport>;
   status(): readonly CertificateStatus[];
   /** Path of the internal CA's root certificate; null when no site needs it. */
   internalRoot(): string | null;
@@ -131,11 +146,13 @@ export function createRenewer(options: RenewerOptions): Renewer {
           notBeforeByCa: attempts?.notBeforeByCa ?? null,
         });
 
-  const ca = (test: boolean): Ca => {
+  const firstIssuer = (): IssuerConfig => {
     const issuer = acme?.issuers[0];
-    if (acme === null || issuer === undefined) throw new Error('no CA is configured');
-    const directoryUrl = test ? issuer.testCa : issuer.ca;
-    return { directoryUrl, trustedRoots: issuer.trustedRoots, email: acme.email };
+    if (issuer === undefined) throw new Error('no CA is configured');
+    return issuer;
+  };
+  const ca = (directoryUrl = firstIssuer().ca): Ca => {
+    return { directoryUrl, trustedRoots: firstIssuer().trustedRoots, email: acme?.email ?? null };
   };
 
   const want = (sites: readonly SiteConfig[]): Managed[] =>
@@ -150,7 +167,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
           return [{ ...blank, mode: 'internal', name, hosts, issuer: INTERNAL }];
         case 'acme': {
           // One certificate per name: a name that cannot be validated holds up no other.
-          const issuer = issuerSlug(ca(false).directoryUrl);
+          const issuer = issuerSlug(ca().directoryUrl);
           return hosts.map((host) => ({ ...blank, mode: 'acme', name: host, hosts: [host], issuer }));
         }
       }
@@ -224,7 +241,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
     try {
       store.checkWritable();
       const certificate = await store.withLock(async () => {
-        const obtained = await obtainCertificate({ ca: ca(false), name, solver, signal: stopping.signal, store });
+        const obtained = await obtainCertificate({ ca: ca(), name, solver, signal: stopping.signal, store });
         store.save(issuer, name, obtained);
         store.saveAttempts(issuer, name, null);
         return obtained;
@@ -249,19 +266,77 @@ export function createRenewer(options: RenewerOptions): Renewer {
     }
   };
 
-  const tryOrder = async ({ name, mode }: Managed): Promise<RenewalResult> => {
-    if (mode !== 'acme') return { name, outcome: 'would_renew', code: 0, reason: `no CA is asked for tls: ${mode}` };
-    try {
-      await obtainCertificate({ ca: ca(true), name, solver, signal: stopping.signal, store: null });
-      return { name, outcome: 'would_renew', code: 0 };
-    } catch (error) {
-      return { name, outcome: 'failed', code: codeOf(error), reason: describeError(error) };
+  const tryAll = (items: readonly Managed[], request: DryRunRequest, signal: AbortSignal): Promise<DryRunReport> => {
+    const { preflightOnly, timeoutMs } = request;
+    const wanted = items.map(({ name, hosts, mode, certificate }) => ({
+      name,
+      hosts,
+      mode,
+      real: certificate && {
+        notAfter: certificate.notAfter,
+        renewAt: mode === 'files' ? null : renewAt(name, certificate),
+        window: null,
+      },
+    }));
+    if (acme === null) {
+      const none = (): never => {
+        throw new Error('no CA is configured');
+      };
+      return dryRun({ ...request, certificates: wanted, challenges: [], preflight: none, trial: none, signal });
     }
+    const configured = acme;
+    const issuer = firstIssuer();
+    const directoryUrl =
+      request.ca === 'staging' ? issuer.testCa : request.ca === 'production' ? issuer.ca : request.ca;
+    return dryRun({
+      certificates: wanted,
+      ca: directoryUrl,
+      challenges: ['http-01'],
+      preflight: (certificates, signal) =>
+        runPreflight({
+          certificates,
+          acme: configured,
+          issuer,
+          directoryUrl,
+          accountUrl: null,
+          agreedTerms: null,
+          ports: options.ports(),
+          armProbe: async (token, value) => {
+            await solver.arm(token, value);
+            return () => solver.disarm(token);
+          },
+          stateDirectory,
+          ledger: null,
+          signal,
+        }),
+      trial: async ({ name }, signal) => {
+        await obtainCertificate({ ca: ca(directoryUrl), name, solver, signal, store: null });
+        return { code: 0, challenge: 'http-01' };
+      },
+      preflightOnly,
+      timeoutMs,
+      signal,
+    });
   };
 
-  const renewOne = async (item: Managed, { force, dryRun }: RenewOptions): Promise<RenewalResult> => {
+  /** What operators mean by the names they give; none means everything. */
+  const select = (
+    names: readonly string[],
+  ): { readonly items: readonly Managed[]; readonly unknown: readonly string[] } => {
+    const means = ({ name, hosts }: Managed, given: string): boolean => name === given || hosts.includes(given);
+    return {
+      items: names.length === 0 ? managed : managed.filter((item) => names.some((given) => means(item, given))),
+      unknown: names.filter((given) => !managed.some((item) => means(item, given))),
+    };
+  };
+  const unknownName = (name: string): RenewalResult & { outcome: 'failed'; reason: string } => {
+    const known = managed.map((item) => item.name).join(', ');
+    const reason = `there is no certificate of this name; there are: ${known}`;
+    return { name, outcome: 'failed', code: 1, reason };
+  };
+
+  const renewOne = async (item: Managed, { force }: RenewOptions): Promise<RenewalResult> => {
     const { name, mode, certificate } = item;
-    if (dryRun) return tryOrder(item);
     // Pauses after failures are for the loop: whoever asks may have mended the cause.
     const due = certificate === null || renewAt(name, certificate) <= Date.now();
     if (!force && !due) return { name, outcome: 'not_due', code: 0 };
@@ -284,7 +359,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
         // Asked again in its turn: somebody may have renewed it meanwhile.
         await inTurn(async () => {
           if (managed.includes(item) && dueAt(item) <= Date.now()) {
-            await renewOne(item, { names: [], force: false, dryRun: false });
+            await renewOne(item, { names: [], force: false });
           }
         });
       }
@@ -310,20 +385,21 @@ export function createRenewer(options: RenewerOptions): Renewer {
     },
     renew: (request) =>
       inTurn(async () => {
-        const results: RenewalResult[] = [];
-        const known = managed.map(({ name }) => name);
-        for (const name of request.names) {
-          if (managed.some((item) => item.name === name || item.hosts.includes(name))) continue;
-          const reason = `there is no certificate of this name; there are: ${known.join(', ')}`;
-          results.push({ name, outcome: 'failed', code: 1, reason });
-        }
-        for (const item of managed) {
-          const asked =
-            request.names.length === 0 || [item.name, ...item.hosts].some((name) => request.names.includes(name));
-          if (asked) results.push(await renewOne(item, request));
-        }
+        const { items, unknown } = select(request.names);
+        const results: RenewalResult[] = unknown.map(unknownName);
+        for (const item of items) results.push(await renewOne(item, request));
         return { results, exitCode: exitCodeOf(results) };
       }),
+    // Not in turn: it changes nothing, and a renewal that takes long is when operators want to know.
+    dryRun: async (request, signal) => {
+      const { items, unknown } = select(request.names);
+      const report = await tryAll(items, request, AbortSignal.any([signal, stopping.signal]));
+      const blank = { hosts: [], ca: null, challenge: null, trial: null, real: null } as const;
+      const preflight = { level: 'fail', findings: [] } as const;
+      const strangers = unknown.map((name) => ({ ...blank, preflight, ...unknownName(name) }));
+      const results = [...strangers, ...report.results];
+      return { ...report, results, exitCode: exitCodeOf(results) };
+    },
     status: () =>
       managed.map((item) => {
         const { name, hosts, mode, issuer, certificate, attempts } = item;

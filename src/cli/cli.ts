@@ -7,6 +7,8 @@ import { schema } from './schema.ts';
 import { status } from './status.ts';
 import { complain, complainAbout, print } from './terminal.ts';
 import { validate } from './validate.ts';
+import { DRY_RUN_TIMEOUT_MS, isCaChoice } from '../certificates/dry_run.ts';
+import { parseDuration } from '../config/units.ts';
 import { VERSION } from '../version.ts';
 
 const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the workers themselves
@@ -17,8 +19,13 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
   proxy schema                       the configuration's JSON Schema, for editors
   proxy reload                       have the daemon read its configuration again
   proxy status [--json]              what runs: listeners, sites, certificates, workers
-  proxy renew [NAME…] [--force] [--dry-run] [--json]
-                                     renew certificates now; --dry-run only tries, leaving no trace
+  proxy renew [NAME…] [--force] [--json]
+                                     renew certificates now
+  proxy renew [NAME…] --dry-run [--ca CA] [--timeout 120s] [--json]
+                                     only try, leaving no trace: what stands in the way, then a trial order;
+                                     CA is staging (as configured), production or a directory's URL
+  proxy renew [NAME…] --preflight-only [--json]
+                                     the same without the trial order
 
   -c, --config FILE   else $PROXY_CONFIG, ./proxy.yaml, ./config/proxy.yaml, /etc/proxy/proxy.yaml
   --socket PATH       the daemon's admin socket, else as the configuration says
@@ -32,9 +39,15 @@ const OPTIONS = {
   force: { type: 'boolean', default: false },
   effective: { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
+  'preflight-only': { type: 'boolean', default: false },
+  ca: { type: 'string' },
+  timeout: { type: 'string' },
   help: { type: 'boolean', short: 'h', default: false },
   version: { type: 'boolean', short: 'v', default: false },
 } as const;
+
+/** Those that only some verbs take. */
+const OPTIONAL = ['socket', 'json', 'effective', 'force', 'dry-run', 'preflight-only', 'ca', 'timeout'] as const;
 
 /** Which options, beside `--config`, a verb takes. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
@@ -43,13 +56,19 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   schema: [],
   reload: ['socket'],
   status: ['socket', 'json'],
-  renew: ['socket', 'json', 'force', 'dry-run'],
+  renew: ['socket', 'json', 'force', 'dry-run', 'preflight-only', 'ca', 'timeout'],
 };
+
+type Values = ReturnType<typeof parseOptions>['values'];
+
+function parseOptions(argv: readonly string[]) {
+  return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true, strict: true });
+}
 
 export async function main(argv: readonly string[]): Promise<number> {
   let parsed;
   try {
-    parsed = parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true, strict: true });
+    parsed = parseOptions(argv);
   } catch (error) {
     complainAbout(error);
     complain('see: proxy --help');
@@ -66,7 +85,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const takes = TAKES[verb];
   if (takes === undefined) return misused(`there is no verb "${verb}"`);
   if (names.length > 0 && verb !== 'renew') return misused(`"${verb}" takes no argument "${names[0]}"`);
-  for (const option of ['socket', 'json', 'effective', 'force', 'dry-run'] as const) {
+  for (const option of OPTIONAL) {
     const given = values[option] !== undefined && values[option] !== false;
     if (given && !takes.includes(option)) return misused(`"${verb}" takes no --${option}`);
   }
@@ -82,15 +101,20 @@ export async function main(argv: readonly string[]): Promise<number> {
     case 'status':
       return status(values.socket, values.config, values.json);
     default:
-      return renew({
-        names,
-        force: values.force,
-        dryRun: values['dry-run'],
-        json: values.json,
-        socket: values.socket,
-        config: values.config,
-      });
+      return startRenewal(names, values);
   }
+}
+
+function startRenewal(names: readonly string[], values: Values): number | Promise<number> {
+  const { force, json, socket, config, ca = 'staging', timeout } = values;
+  const dryRun = values['dry-run'] || values['preflight-only'];
+  if (!dryRun && values.ca !== undefined) return misused('--ca is for --dry-run: who issues is configured');
+  if (!dryRun && timeout !== undefined) return misused('--timeout is for --dry-run');
+  if (!isCaChoice(ca)) return misused('--ca must be staging, production or an https:// address');
+  const timeoutMs = timeout === undefined ? DRY_RUN_TIMEOUT_MS : parseDuration(timeout, 3_600_000);
+  if (timeoutMs === null || timeoutMs === 0) return misused('--timeout must be a duration up to 1h, like 120s');
+  const trial = dryRun ? { ca, preflightOnly: values['preflight-only'], timeoutMs } : null;
+  return renew({ names, force, trial, json, socket, config });
 }
 
 function done(text: string): number {

@@ -1,16 +1,23 @@
 /** `proxy renew`: through the daemon that runs, or as a control plane of its own when none does. */
 import { callDaemon, DaemonError, DaemonUnreachableError, isRecord } from './admin_client.ts';
 import { findSocket, readConfiguration } from './configuration.ts';
+import { parseDryRunReport, renderDryRun } from './dry_run_report.ts';
+import { showProgress } from './progress.ts';
 import { ownCommand } from './run.ts';
 import { complain, complainAbout, formatTable, print } from './terminal.ts';
 import { startControlPlane } from '../control/control.ts';
+import { ListenError } from '../control/listeners.ts';
 import { createLogWriter } from '../control/log_writer.ts';
 import { createLogger } from '../log.ts';
+
+const INTERRUPTED = 130;
+const PREFLIGHT_FAILED = 3;
 
 export interface RenewOptions {
   readonly names: readonly string[];
   readonly force: boolean;
-  readonly dryRun: boolean;
+  /** null: for real. */
+  readonly trial: { readonly ca: string; readonly preflightOnly: boolean; readonly timeoutMs: number } | null;
   readonly json: boolean;
   readonly socket: string | undefined;
   readonly config: string | undefined;
@@ -18,14 +25,27 @@ export interface RenewOptions {
 
 /** Exit codes as the README lists them. */
 export async function renew(options: RenewOptions): Promise<number> {
-  process.once('SIGINT', () => process.exit(130));
+  const { names, force, trial } = options;
+  const interrupted = new AbortController();
+  const onSignal = (): void => {
+    // Asked twice, nobody wants to wait.
+    if (interrupted.signal.aborted) process.exit(INTERRUPTED);
+    interrupted.abort();
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   let report: unknown;
   try {
-    const { names, force, dryRun } = options;
-    const body = { names, force, dry_run: dryRun };
-    report = await callDaemon(findSocket(options.socket, options.config), 'POST', '/v1/renew', body);
+    using _ = showProgress(process.stderr, trial === null ? 'renewing' : 'trying');
+    const settings = trial && { dry_run: true, ca: trial.ca, preflight_only: trial.preflightOnly };
+    const body = { names, force, ...settings, ...(trial && { timeout_ms: trial.timeoutMs }) };
+    // Hanging up is how the daemon is told to give up, and to take back what it has armed.
+    const socket = findSocket(options.socket, options.config);
+    report = await callDaemon(socket, 'POST', '/v1/renew', body, interrupted.signal);
   } catch (error) {
-    if (error instanceof DaemonUnreachableError && options.socket === undefined) return renewAlone(options);
+    if (interrupted.signal.aborted) return INTERRUPTED;
+    if (error instanceof DaemonUnreachableError && options.socket === undefined) {
+      return renewAlone(options, interrupted.signal);
+    }
     complainAbout(error);
     if (error instanceof DaemonError) for (const detail of error.details) complain(detail);
     return 1;
@@ -33,13 +53,15 @@ export async function renew(options: RenewOptions): Promise<number> {
   return tell(report, options.json);
 }
 
-async function renewAlone(options: RenewOptions): Promise<number> {
+async function renewAlone(options: RenewOptions, interrupted: AbortSignal): Promise<number> {
+  const { names, force, trial } = options;
   const config = readConfiguration(options.config);
   if (config === null) return 2;
   const logWriter = createLogWriter(process.stderr);
   const log = createLogger({ level: 'warn', format: 'text', write: (line) => logWriter.write(line) });
   let report;
   try {
+    using _ = showProgress(process.stderr, trial === null ? 'renewing' : 'trying');
     const plane = await startControlPlane({
       // The entrypoints answer the CA; the app is not needed for that.
       config: { ...config, services: [] },
@@ -50,14 +72,23 @@ async function renewAlone(options: RenewOptions): Promise<number> {
       logWriter,
       proxyCommand: ownCommand(),
     });
-    const { names, force, dryRun } = options;
-    report = await plane.renewer.renew({ names, force, dryRun });
-    await plane.stop('renewed');
+    const stop = (): void => void plane.stop('interrupted');
+    interrupted.addEventListener('abort', stop);
+    try {
+      report =
+        trial === null
+          ? await plane.renewer.renew({ names, force })
+          : await plane.renewer.dryRun({ names, ...trial }, interrupted);
+    } finally {
+      interrupted.removeEventListener('abort', stop);
+      await plane.stop('renewed');
+    }
   } catch (error) {
+    if (interrupted.aborted) return INTERRUPTED;
     complainAbout(error);
-    return 1;
+    return trial !== null && error instanceof ListenError ? PREFLIGHT_FAILED : 1;
   }
-  return tell(report, options.json);
+  return interrupted.aborted ? INTERRUPTED : tell(report, options.json);
 }
 
 function tell(report: unknown, json: boolean): number {
@@ -65,6 +96,7 @@ function tell(report: unknown, json: boolean): number {
   const results = Array.isArray(fields['results']) ? fields['results'].filter(isRecord) : [];
   if (json) print(JSON.stringify(report, null, 2));
   else if (results.length === 0) print('there is no certificate to renew');
+  else if (fields['dryRun'] === true) print(renderDryRun(parseDryRunReport(report), Date.now()));
   else print(formatTable(results.map(describe)));
   return typeof fields['exitCode'] === 'number' ? fields['exitCode'] : 1;
 }
@@ -74,7 +106,6 @@ function describe(result: Readonly<Record<string, unknown>>): string[] {
   const words: Readonly<Record<string, string>> = {
     renewed: 'renewed',
     not_due: 'not due yet (--force renews all the same)',
-    would_renew: 'a trial order succeeded',
     failed: 'FAILED',
   };
   const detail = reason ?? (serial === undefined ? '' : `serial ${String(serial)}`);

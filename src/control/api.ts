@@ -4,7 +4,8 @@ import type { AdminHandler } from './admin.ts';
 import type { Listener } from './listeners.ts';
 import type { ProxyPool } from './proxies.ts';
 import type { RunningService } from './services.ts';
-import type { Renewer } from '../certificates/renewer.ts';
+import { DRY_RUN_TIMEOUT_MS, isCaChoice } from '../certificates/dry_run.ts';
+import type { DryRunRequest, Renewer } from '../certificates/renewer.ts';
 import type { Config } from '../config/config.ts';
 import { formatProblem } from '../config/load.ts';
 import type { Problem } from '../config/load.ts';
@@ -44,13 +45,29 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
       const code = problems.length > 0 ? 'bad_configuration' : 'not_applied';
       throw new AdminError(422, code, `${reason}; nothing was changed`, problems.map(formatProblem));
     },
-    'POST /v1/renew': (input) =>
-      plane.renewer.renew({
-        names: stringList(input['names']),
-        force: input['force'] === true,
-        dryRun: input['dry_run'] === true,
-      }),
+    'POST /v1/renew': async (input, signal) => {
+      const names = stringList(input['names']);
+      if (input['dry_run'] !== true) return plane.renewer.renew({ names, force: input['force'] === true });
+      try {
+        return await plane.renewer.dryRun({ names, ...dryRunInput(input) }, signal);
+      } catch (error) {
+        if (signal.aborted) throw new AdminError(499, 'aborted', 'whoever asked is gone');
+        throw error;
+      }
+    },
   };
+}
+
+/** `ca`, `preflight_only`, `timeout_ms`: each with a default. */
+function dryRunInput(input: Readonly<Record<string, unknown>>): Omit<DryRunRequest, 'names'> {
+  const { ca = 'staging', preflight_only: preflightOnly, timeout_ms: timeoutMs = DRY_RUN_TIMEOUT_MS } = input;
+  if (typeof ca !== 'string' || !isCaChoice(ca)) {
+    throw new AdminError(400, 'bad_request', '"ca" must be staging, production or an https:// address');
+  }
+  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= 3_600_000)) {
+    throw new AdminError(400, 'bad_request', '"timeout_ms" must be a number up to an hour');
+  }
+  return { ca, preflightOnly: preflightOnly === true, timeoutMs };
 }
 
 function stringList(value: unknown): string[] {

@@ -19,6 +19,7 @@ import type { LogWriter } from './log_writer.ts';
 import { planReload } from './reload.ts';
 import { startService } from './services.ts';
 import type { RunningService } from './services.ts';
+import { publicPorts } from '../certificates/preflight/ports.ts';
 import { createRenewer } from '../certificates/renewer.ts';
 import { createAnswerBoard } from '../certificates/solvers/answer_board.ts';
 import { findAnswer, removeExpiredAnswers } from '../certificates/solvers/kept_answers.ts';
@@ -125,6 +126,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       arm: (token, keyAuthorization) => board.put('http-01', token, keyAuthorization),
       disarm: (token) => board.take('http-01', token, board.current('http-01', token) ?? ''),
     },
+    ports: () => publicPorts(config.entrypoints),
     publish: (certificates, pending) => pool.publish('certificates', { certificates, pending }),
     log,
   });
