@@ -1,428 +1,336 @@
 /**
- * Every site's certificate: read, issued or ordered, renewed in time, and published as soon as it is there. Nothing here
- * waits for a CA before something else is served, and a failed renewal takes nothing away.
+ * Every site's certificate: taken up, issued or ordered, renewed in time, and published as soon as it is there. Nothing
+ * here waits for a CA before something else is served, and a failed renewal takes nothing away.
  */
-import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { parseCertificate } from './certificate.ts';
-import type { Certificate } from './certificate.ts';
-import { dryRun } from './dry_run.ts';
-import type { DryRunReport } from './dry_run.ts';
-import { codeOf, exitCodeOf } from './outcome.ts';
-import type { RenewalResult, RenewalReport } from './outcome.ts';
-import { openInternalCa, ROOT_FILE } from './internal_ca.ts';
-import { obtainCertificate } from './issuer.ts';
-import type { Ca, Solver } from './issuer.ts';
-import { AcmeProblem } from './acme_session.ts';
-import type { PublicPorts } from './preflight/context.ts';
-import { runPreflight } from './preflight/preflight.ts';
-import { nextAttemptAt, renewAt } from './renewal.ts';
-import { createCertificateStore, issuerSlug } from './store.ts';
-import type { Attempts } from './store.ts';
-import type { AcmeConfig, IssuerConfig, SiteConfig } from '../config/config.ts';
+import { describeEvent } from './events.ts';
+import type { CertificateEvent } from './events.ts';
+import { ROOT_FILE } from './internal_ca.ts';
+import { exitCodeOf } from './outcome.ts';
+import type { RenewalReport, RenewalResult } from './outcome.ts';
+import { coalesce } from './pace.ts';
+import { alarmLevel } from './renewal.ts';
+import type { AlarmLevel, AriRecord, Decision } from './renewal.ts';
+import type { Managed, RenewRequest, Source } from './sources/source.ts';
+import type { SiteConfig } from '../config/config.ts';
 import { sleep } from '../lifecycle.ts';
-import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
 import type { CertificateEntry, CertificatesPart } from '../snapshot.ts';
 
 /** Clocks jump and machines sleep: what is due is looked up anew at least this often. */
 const MAX_SLEEP_MS = 60_000;
-const INTERNAL = 'internal';
+/** What is served is compared with what should be, after each change and so often. */
+const SERVED_CHECK_MS = 3_600_000;
+/** How often it is looked whether somebody else put a certificate in place of ours; each of many costs a little. */
+const LOOK_MS = 2_000;
+const LOOK_MS_EACH = 2;
 
 export interface RenewerOptions {
   readonly sites: readonly SiteConfig[];
-  readonly acme: AcmeConfig | null;
-  readonly stateDirectory: string;
-  readonly solver: Solver;
-  /** As the configuration says now. */
-  readonly ports: () => PublicPorts;
+  readonly sources: Readonly<Record<Managed['mode'], Source>>;
+  /** Asks the CA about a certificate it issued; sets `ari` and `ariPollAt`. */
+  readonly askCa: (item: Managed) => Promise<void>;
+  /** A trial of everything a renewal needs, which leaves nothing. */
+  readonly tryRenewal: (item: Managed, signal: AbortSignal) => Promise<RenewalResult>;
   /** Resolves when every proxy serves by it. */
   readonly publish: (certificates: readonly CertificateEntry[], pending: CertificatesPart['pending']) => Promise<void>;
+  /** Serial number of what a client is shown for a name now; null: the handshake failed. */
+  readonly servedSerial: (name: string) => Promise<string | null>;
+  /** Told of what an operator would want to know. */
+  readonly onEvent: (event: CertificateEvent) => void;
+  readonly stateDirectory: string;
   readonly log: Logger;
+  readonly signal: AbortSignal;
 }
 
 export interface RenewOptions {
   /** None: all. */
   readonly names: readonly string[];
   readonly force: boolean;
-}
-
-export interface DryRunRequest {
-  readonly names: readonly string[];
-  /** Directory URL, `staging` (as configured) or `production`. */
-  readonly ca: string;
-  readonly preflightOnly: boolean;
-  readonly timeoutMs: number;
+  readonly dryRun: boolean;
+  /** Ends a trial early; what it armed is disarmed all the same. */
+  readonly signal?: AbortSignal;
 }
 
 export interface CertificateStatus {
   readonly name: string;
   readonly hosts: readonly string[];
-  readonly mode: 'acme' | 'internal' | 'files';
-  readonly issuer: string;
+  readonly mode: Managed['mode'];
+  /** Directory URL of the CA that issued it; null for none, files and imported ones. */
+  readonly issuer: string | null;
   readonly serial: string | null;
   /** Milliseconds since the epoch; null without a certificate. */
   readonly notBefore: number | null;
   readonly notAfter: number | null;
-  readonly renewAt: number | null;
+  /** When it is due, and why then. */
+  readonly decision: Decision | null;
+  readonly ari: AriRecord | null;
+  readonly alarm: AlarmLevel;
   readonly lastError: string | null;
+  readonly needsOperator: boolean;
   /** After a failure. */
   readonly nextAttemptAt: number | null;
+  /** What a client was shown when it was last looked; null: not looked yet, or nothing. */
+  readonly servedSerial: string | null;
+  readonly servedAt: number | null;
 }
 
 export interface Renewer {
-  /** Publishes what is stored and, with `issue`, what the internal CA can add. */
+  /** Publishes what is stored and, with `issue`, what our own CA can add. */
   load(options: { readonly issue: boolean }): Promise<void>;
   /** Begins to renew by itself. */
   start(): void;
   /** Other sites from now on; certificates that are still wanted stay. */
-  setSites(sites: readonly SiteConfig[], acme: AcmeConfig | null): Promise<void>;
+  setSites(sites: readonly SiteConfig[]): Promise<void>;
+  /** Takes up what was put into the storage by others. */
+  reload(): Promise<void>;
   renew(options: RenewOptions): Promise<RenewalReport>;
-  /** Leaves nothing. Rejects with the reason of `signal`, when all that was armed is disarmed. */
-  dryRun(request: DryRunRequest, signal: AbortSignal): Promise<DryRunReport>;
   status(): readonly CertificateStatus[];
+  /** The one of that name or host. */
+  find(name: string): Managed | undefined;
+  /** Renews it with a key nobody has seen. */
+  replace(item: Managed): Promise<RenewalResult>;
   /** Path of the internal CA's root certificate; null when no site needs it. */
   internalRoot(): string | null;
-  stop(): void;
 }
 
-/** One certificate that is to be there. */
-interface Managed {
-  readonly mode: CertificateStatus['mode'];
-  /** What operators call it: its first host. */
-  readonly name: string;
-  readonly hosts: readonly string[];
-  readonly issuer: string;
-  readonly files: { readonly certificate: string; readonly key: string } | null;
-  certificate: Certificate | null;
-  attempts: Attempts | null;
-  /** Of the files, when they were read. */
-  readAtMtime: number;
+interface Watched extends Managed {
+  busy: Promise<RenewalResult> | null;
+  alarm: AlarmLevel;
+  served: { readonly serial: string | null; readonly at: number } | null;
 }
 
 export function createRenewer(options: RenewerOptions): Renewer {
-  const { log, solver, stateDirectory } = options;
-  const store = createCertificateStore(stateDirectory);
-  const stopping = new AbortController();
-  let { acme } = options;
-  let managed: readonly Managed[] = [];
+  const { log, sources, signal } = options;
+  let managed: readonly Watched[] = [];
   let wake = new AbortController();
-  /** One at a time, whoever asks. */
-  let last: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(run: () => Promise<T>): Promise<T> => {
-    const turn = last.then(run);
-    last = turn.catch(() => {});
-    return turn;
-  };
+  let lookedAt = 0;
 
-  const publish = (): Promise<void> => {
+  const decide = (item: Managed, now: number): Decision => sources[item.mode].decide(item, now);
+
+  const publish = coalesce(() => {
     const certificates: CertificateEntry[] = [];
     const pending: Record<string, string> = {};
-    for (const { name, mode, hosts, certificate, attempts } of managed) {
+    const now = Date.now();
+    for (const item of managed) {
+      const { name, mode, hosts, certificate } = item;
       if (certificate !== null) {
         const { chain, key, serial } = certificate;
         certificates.push({ id: `${mode}/${name}/${serial}`, names: hosts, certificate: chain, key });
-        continue;
+        const missing = hosts.filter((host) => !certificate.names.includes(host));
+        if (missing.length === 0) continue;
       }
-      const reason =
-        attempts === null
-          ? 'the certificate is being obtained'
-          : `there is no certificate yet: ${attempts.error}; next attempt at ${new Date(nextAt(attempts, name)).toISOString()}`;
-      for (const host of hosts) pending[host] = reason;
+      for (const host of hosts) if (!(certificate?.names ?? []).includes(host)) pending[host] = whyPending(item, now);
     }
     return options.publish(certificates, pending);
-  };
-
-  const nextAt = (attempts: Attempts, name: string): number => nextAttemptAt({ name, certificate: null, ...attempts });
-
-  const dueAt = ({ name, certificate, attempts, mode }: Managed): number =>
-    mode === 'files'
-      ? Infinity
-      : nextAttemptAt({
-          name,
-          certificate,
-          failures: attempts?.failures ?? 0,
-          lastAttemptAt: attempts?.lastAttemptAt ?? null,
-          notBeforeByCa: attempts?.notBeforeByCa ?? null,
-        });
-
-  const firstIssuer = (): IssuerConfig => {
-    const issuer = acme?.issuers[0];
-    if (issuer === undefined) throw new Error('no CA is configured');
-    return issuer;
-  };
-  const ca = (directoryUrl = firstIssuer().ca): Ca => {
-    return { directoryUrl, trustedRoots: firstIssuer().trustedRoots, email: acme?.email ?? null };
-  };
-
-  const want = (sites: readonly SiteConfig[]): Managed[] =>
-    sites.flatMap(({ name, hosts, tls }): Managed[] => {
-      const blank = { certificate: null, attempts: null, readAtMtime: 0, files: null };
-      switch (tls.mode) {
-        case 'off':
-          return [];
-        case 'files':
-          return [{ ...blank, mode: 'files', name, hosts, issuer: 'files', files: tls }];
-        case 'internal':
-          return [{ ...blank, mode: 'internal', name, hosts, issuer: INTERNAL }];
-        case 'acme': {
-          // One certificate per name: a name that cannot be validated holds up no other.
-          const issuer = issuerSlug(ca().directoryUrl);
-          return hosts.map((host) => ({ ...blank, mode: 'acme', name: host, hosts: [host], issuer }));
-        }
-      }
-    });
-
-  const setWanted = (sites: readonly SiteConfig[]): void => {
-    const before = managed;
-    managed = want(sites).map((wanted) => {
-      const kept = before.find(
-        ({ mode, name, issuer, hosts }) =>
-          mode === wanted.mode &&
-          name === wanted.name &&
-          issuer === wanted.issuer &&
-          hosts.join() === wanted.hosts.join(),
-      );
-      return kept !== undefined && kept.mode !== 'files' ? kept : wanted;
-    });
-    for (const item of managed) if (item.certificate === null) read(item);
-  };
-
-  /** What is already there. */
-  const read = (item: Managed): void => {
-    if (item.files !== null) return readFiles(item, item.files);
-    const { certificate, problems } = store.load(item.issuer, item.name);
-    for (const problem of problems) log.warn('certificate_damaged', { name: item.name, problem });
-    item.attempts = store.loadAttempts(item.issuer, item.name);
-    const covers = certificate !== null && item.hosts.every((host) => certificate.names.includes(host));
-    item.certificate = covers && certificate.notAfter > Date.now() ? certificate : null;
-  };
-
-  const issueMissing = (): void => {
-    for (const item of managed) if (item.mode === 'internal' && item.certificate === null) issueInternal(item);
-  };
-
-  const readFiles = (item: Managed, files: { readonly certificate: string; readonly key: string }): void => {
-    try {
-      item.readAtMtime = mtimeOf(files);
-      item.certificate = parseCertificate(readFileSync(files.certificate, 'utf8'), readFileSync(files.key, 'utf8'));
-      item.attempts = null;
-    } catch (error) {
-      log.error('certificate_unusable', { name: item.name, certificate: files.certificate, error });
-      const error_ = describeError(error);
-      item.attempts = { failures: 1, lastAttemptAt: Date.now(), error: error_, notBeforeByCa: null };
-    }
-  };
-
-  const issueInternal = (item: Managed): void => {
-    try {
-      const now = Date.now();
-      const certificate = openInternalCa(store, now).issue(item.hosts, now);
-      store.save(item.issuer, item.name, certificate);
-      item.certificate = certificate;
-      item.attempts = null;
-      log.info('certificate_issued', { name: item.name, issuer: INTERNAL, serial: certificate.serial });
-    } catch (error) {
-      item.attempts = failed(item, error);
-      log.error('certificate_failed', { name: item.name, issuer: INTERNAL, error });
-    }
-  };
-
-  const failed = ({ attempts }: Managed, error: unknown): Attempts => ({
-    failures: (attempts?.failures ?? 0) + 1,
-    lastAttemptAt: Date.now(),
-    error: describeError(error),
-    notBeforeByCa: error instanceof AcmeProblem ? error.retryAt : null,
   });
 
-  const order = async (item: Managed): Promise<RenewalResult> => {
-    const { name, issuer } = item;
-    const started = Date.now();
-    try {
-      store.checkWritable();
-      const certificate = await store.withLock(async () => {
-        const obtained = await obtainCertificate({ ca: ca(), name, solver, signal: stopping.signal, store });
-        store.save(issuer, name, obtained);
-        store.saveAttempts(issuer, name, null);
-        return obtained;
-      });
-      item.certificate = certificate;
-      item.attempts = null;
-      const { serial, notAfter } = certificate;
-      log.info('certificate_obtained', { name, issuer, serial, duration_ms: Date.now() - started });
-      await publish();
-      return { name, outcome: 'renewed', code: 0, serial, notAfter: new Date(notAfter).toISOString() };
-    } catch (error) {
-      if (stopping.signal.aborted) return { name, outcome: 'failed', code: 1, reason: 'the program is stopping' };
-      item.attempts = failed(item, error);
-      log.error('certificate_failed', { name, issuer, code: codeOf(error), error });
-      try {
-        store.saveAttempts(issuer, name, item.attempts);
-      } catch (problem) {
-        log.warn('attempts_not_kept', { name, error: problem });
-      }
-      await publish();
-      return { name, outcome: 'failed', code: codeOf(error), reason: describeError(error) };
-    }
+  const whyPending = (item: Managed, now: number): string => {
+    if (item.attempts === null) return 'the certificate is being obtained';
+    const next = new Date(decide(item, now).attemptAt).toISOString();
+    return `there is no certificate yet: ${item.attempts.error}; next attempt at ${next}`;
   };
 
-  const tryAll = (items: readonly Managed[], request: DryRunRequest, signal: AbortSignal): Promise<DryRunReport> => {
-    const { preflightOnly, timeoutMs } = request;
-    const wanted = items.map(({ name, hosts, mode, certificate }) => ({
-      name,
-      hosts,
-      mode,
-      real: certificate && {
-        notAfter: certificate.notAfter,
-        renewAt: mode === 'files' ? null : renewAt(name, certificate),
-        window: null,
-      },
-    }));
-    if (acme === null) {
-      const none = (): never => {
-        throw new Error('no CA is configured');
-      };
-      return dryRun({ ...request, certificates: wanted, challenges: [], preflight: none, trial: none, signal });
-    }
-    const configured = acme;
-    const issuer = firstIssuer();
-    const directoryUrl =
-      request.ca === 'staging' ? issuer.testCa : request.ca === 'production' ? issuer.ca : request.ca;
-    return dryRun({
-      certificates: wanted,
-      ca: directoryUrl,
-      challenges: ['http-01'],
-      preflight: (certificates, signal) =>
-        runPreflight({
-          certificates,
-          acme: configured,
-          issuer,
-          directoryUrl,
-          accountUrl: null,
-          agreedTerms: null,
-          ports: options.ports(),
-          armProbe: async (token, value) => {
-            await solver.arm(token, value);
-            return () => solver.disarm(token);
-          },
-          stateDirectory,
-          ledger: null,
-          signal,
-        }),
-      trial: async ({ name }, signal) => {
-        await obtainCertificate({ ca: ca(directoryUrl), name, solver, signal, store: null });
-        return { code: 0, challenge: 'http-01' };
-      },
-      preflightOnly,
-      timeoutMs,
-      signal,
+  const tell = (event: CertificateEvent): void => {
+    const { level, name, fields } = describeEvent(event);
+    log[level](name, fields);
+    options.onEvent(event);
+  };
+
+  const load = async (item: Watched): Promise<void> => {
+    await sources[item.mode].load(item);
+    // The CA's word on one certificate says nothing about another.
+    if (item.ari !== null && item.certificate === null) item.ari = null;
+  };
+
+  const want = (sites: readonly SiteConfig[]): Watched[] =>
+    sites.flatMap(({ name, hosts, tls }): Watched[] => {
+      if (tls.mode === 'off') return [];
+      const known = { certificate: null, order: null, attempts: null, ari: null, ariPollAt: 0 };
+      const files = tls.mode === 'files' ? tls : null;
+      return [{ mode: tls.mode, name, hosts, files, ...known, busy: null, alarm: 'none', served: null }];
     });
+
+  const setWanted = async (sites: readonly SiteConfig[]): Promise<void> => {
+    const key = ({ mode, name, hosts, files }: Managed): string => JSON.stringify([mode, name, hosts, files]);
+    const before = new Map(managed.map((item) => [key(item), item]));
+    const next = want(sites).map((item) => before.get(key(item)) ?? item);
+    await Promise.all(next.filter((item) => !before.has(key(item))).map(load));
+    managed = next;
   };
 
-  /** What operators mean by the names they give; none means everything. */
-  const select = (
-    names: readonly string[],
-  ): { readonly items: readonly Managed[]; readonly unknown: readonly string[] } => {
-    const means = ({ name, hosts }: Managed, given: string): boolean => name === given || hosts.includes(given);
-    return {
-      items: names.length === 0 ? managed : managed.filter((item) => names.some((given) => means(item, given))),
-      unknown: names.filter((given) => !managed.some((item) => means(item, given))),
-    };
-  };
-  const unknownName = (name: string): RenewalResult & { outcome: 'failed'; reason: string } => {
-    const known = managed.map((item) => item.name).join(', ');
-    const reason = `there is no certificate of this name; there are: ${known}`;
-    return { name, outcome: 'failed', code: 1, reason };
+  const issueMissing = async (): Promise<void> => {
+    for (const item of managed) {
+      if (item.mode === 'internal' && decide(item, Date.now()).attemptAt <= Date.now()) {
+        await sources.internal.renew(item, { force: false });
+      }
+    }
   };
 
-  const renewOne = async (item: Managed, { force }: RenewOptions): Promise<RenewalResult> => {
-    const { name, mode, certificate } = item;
-    // Pauses after failures are for the loop: whoever asks may have mended the cause.
-    const due = certificate === null || renewAt(name, certificate) <= Date.now();
-    if (!force && !due) return { name, outcome: 'not_due', code: 0 };
-    if (mode === 'acme') return order(item);
-    read(item);
-    if (mode === 'internal') issueInternal(item);
-    await publish();
-    if (item.attempts !== null) return { name, outcome: 'failed', code: 7, reason: item.attempts.error };
-    return { name, outcome: 'renewed', code: 0, serial: item.certificate?.serial ?? '' };
+  /** Joins a renewal that is going on. */
+  const renewOne = (item: Watched, request: RenewRequest): Promise<RenewalResult> =>
+    (item.busy ??= sources[item.mode]
+      .renew(item, request)
+      .then(async (result) => {
+        if (result.outcome === 'renewed') {
+          item.alarm = 'none';
+          if (item.mode === 'acme') tell({ type: 'obtained', item, durationMs: result.durationMs ?? 0 });
+        } else if (result.outcome === 'failed' && item.mode === 'acme') {
+          tell({ type: 'failed', item, code: result.code, reason: result.reason ?? '' });
+        }
+        await publish();
+        if (result.outcome === 'renewed') await checkServed(item);
+        return result;
+      })
+      .finally(() => {
+        item.busy = null;
+        wake.abort();
+      }));
+
+  /** A new certificate that is not served is the failure nobody sees: so it is looked at from outside. */
+  const checkServed = async (item: Watched): Promise<void> => {
+    const { certificate, hosts } = item;
+    // A wildcard is met under some name.
+    const [host] = hosts.map((name) => name.replace(/^\*\./, 'served-check.'));
+    if (certificate === null || host === undefined || signal.aborted) return;
+    const serial = await options.servedSerial(host);
+    // Replaced while it was looked at: the next look decides.
+    if (item.certificate !== certificate) return;
+    item.served = { serial, at: Date.now() };
+    if (serial !== certificate.serial) tell({ type: 'not_served', item, served: serial });
+  };
+
+  const round = async (now: number): Promise<void> => {
+    await takeUpChanged(now);
+    for (const item of managed) {
+      if (item.busy !== null) continue;
+      const { certificate, served } = item;
+      if (decide(item, now).attemptAt <= now) {
+        void renewOne(item, { force: false });
+      } else if (certificate !== null && item.mode === 'acme' && item.ariPollAt <= now && certificate.notAfter > now) {
+        void options.askCa(item).then(() => wake.abort());
+        // Not again until it has said when.
+        item.ariPollAt = now + MAX_SLEEP_MS;
+      }
+      if (certificate === null) continue;
+      const alarm = alarmLevel(certificate, now);
+      if (alarm !== item.alarm && alarm !== 'none') tell({ type: 'expiring', item, level: alarm });
+      item.alarm = alarm;
+      if ((served?.at ?? 0) < now - SERVED_CHECK_MS) {
+        item.served = { serial: served?.serial ?? null, at: now };
+        void checkServed(item);
+      }
+    }
+  };
+
+  const lookEveryMs = (): number => Math.min(MAX_SLEEP_MS, Math.max(LOOK_MS, managed.length * LOOK_MS_EACH));
+
+  const takeUpChanged = async (now: number): Promise<void> => {
+    if (now - lookedAt < lookEveryMs() && now >= lookedAt) return;
+    lookedAt = now;
+    let changed = false;
+    for (const item of managed) {
+      if (item.busy !== null || !(await sources[item.mode].changed(item))) continue;
+      await load(item);
+      changed = true;
+      if (item.certificate !== null) tell({ type: 'taken_up', item });
+    }
+    if (changed) await publish();
   };
 
   const loop = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      for (const item of managed) {
-        if (item.files !== null && mtimeOf(item.files) !== item.readAtMtime) {
-          readFiles(item, item.files);
-          await publish();
-        }
-        if (stopping.signal.aborted || dueAt(item) > Date.now()) continue;
-        // Asked again in its turn: somebody may have renewed it meanwhile.
-        await inTurn(async () => {
-          if (managed.includes(item) && dueAt(item) <= Date.now()) {
-            await renewOne(item, { names: [], force: false });
-          }
-        });
+    while (!signal.aborted) {
+      wake = new AbortController();
+      const now = Date.now();
+      try {
+        await round(now);
+      } catch (error) {
+        log.error('renewal_round_failed', { error });
       }
-      const next = Math.min(...managed.map(dueAt), Date.now() + MAX_SLEEP_MS);
-      await sleep(next - Date.now(), AbortSignal.any([stopping.signal, wake.signal]));
-      if (wake.signal.aborted) wake = new AbortController();
+      const idle = managed.filter(({ busy }) => busy === null);
+      const next = Math.min(
+        now + lookEveryMs(),
+        ...idle.flatMap((item) => [decide(item, now).attemptAt, item.mode === 'acme' ? item.ariPollAt : Infinity]),
+      );
+      await sleep(Math.max(next - Date.now(), 20), AbortSignal.any([signal, wake.signal]));
     }
   };
 
+  const answer = async (item: Watched, { force, dryRun, ...request }: RenewOptions): Promise<RenewalResult> => {
+    const { name, mode } = item;
+    if (dryRun) {
+      if (mode !== 'acme') return { name, outcome: 'would_renew', code: 0, reason: `no CA is asked for tls: ${mode}` };
+      return options.tryRenewal(item, AbortSignal.any([signal, ...(request.signal ? [request.signal] : [])]));
+    }
+    // Pauses after failures are for the loop: whoever asks may have mended the cause.
+    if (!force && decide(item, Date.now()).dueAt > Date.now()) return { name, outcome: 'not_due', code: 0 };
+    return renewOne(item, { force });
+  };
+
   return {
-    load: ({ issue }) => {
-      setWanted(options.sites);
-      if (issue) issueMissing();
-      return publish();
+    load: async ({ issue }) => {
+      await setWanted(options.sites);
+      if (issue) await issueMissing();
+      await publish();
     },
     start: () => void loop(),
-    setSites: async (sites, nextAcme) => {
-      acme = nextAcme;
-      setWanted(sites);
-      issueMissing();
+    setSites: async (sites) => {
+      await setWanted(sites);
+      await issueMissing();
       await publish();
       wake.abort();
     },
-    renew: (request) =>
-      inTurn(async () => {
-        const { items, unknown } = select(request.names);
-        const results: RenewalResult[] = unknown.map(unknownName);
-        for (const item of items) results.push(await renewOne(item, request));
-        return { results, exitCode: exitCodeOf(results) };
-      }),
-    // Not in turn: it changes nothing, and a renewal that takes long is when operators want to know.
-    dryRun: async (request, signal) => {
-      const { items, unknown } = select(request.names);
-      const report = await tryAll(items, request, AbortSignal.any([signal, stopping.signal]));
-      const blank = { hosts: [], ca: null, challenge: null, trial: null, real: null } as const;
-      const preflight = { level: 'fail', findings: [] } as const;
-      const strangers = unknown.map((name) => ({ ...blank, preflight, ...unknownName(name) }));
-      const results = [...strangers, ...report.results];
-      return { ...report, results, exitCode: exitCodeOf(results) };
+    reload: async () => {
+      await Promise.all(managed.map(load));
+      await publish();
+      wake.abort();
     },
-    status: () =>
-      managed.map((item) => {
-        const { name, hosts, mode, issuer, certificate, attempts } = item;
+    renew: async (request) => {
+      const names = new Set(request.names);
+      const known = managed.map(({ name }) => name);
+      const unknown = request.names
+        .filter((name) => !managed.some((item) => item.name === name || item.hosts.includes(name)))
+        .map((name): RenewalResult => {
+          const reason = `there is no certificate of this name; there are: ${known.join(', ')}`;
+          return { name, outcome: 'failed', code: 1, reason };
+        });
+      const asked = managed.filter(
+        ({ name, hosts }) => names.size === 0 || [name, ...hosts].some((one) => names.has(one)),
+      );
+      const results = [...unknown, ...(await Promise.all(asked.map((item) => answer(item, request))))];
+      return { results, exitCode: exitCodeOf(results) };
+    },
+    status: () => {
+      const now = Date.now();
+      return managed.map((item) => {
+        const { name, hosts, mode, order, certificate, attempts, ari, served } = item;
+        const decision = mode === 'files' ? null : decide(item, now);
         return {
           name,
           hosts,
           mode,
-          issuer,
+          issuer: order?.issuer ?? null,
           serial: certificate?.serial ?? null,
           notBefore: certificate?.notBefore ?? null,
           notAfter: certificate?.notAfter ?? null,
-          renewAt: certificate === null || mode === 'files' ? null : renewAt(name, certificate),
+          decision: certificate === null ? null : decision,
+          ari,
+          alarm: certificate === null ? 'none' : alarmLevel(certificate, now),
           lastError: attempts?.error ?? null,
-          nextAttemptAt: attempts === null || mode === 'files' ? null : dueAt(item),
+          needsOperator: attempts?.needsOperator ?? false,
+          nextAttemptAt: attempts === null ? null : (decision?.attemptAt ?? null),
+          servedSerial: served?.serial ?? null,
+          servedAt: served?.at ?? null,
         };
-      }),
-    internalRoot: () => (managed.some(({ mode }) => mode === 'internal') ? path.join(stateDirectory, ROOT_FILE) : null),
-    stop: () => stopping.abort(),
+      });
+    },
+    find: (name) => managed.find((item) => item.name === name || item.hosts.includes(name)),
+    replace: (item) => {
+      const watched = managed.find((one) => one === item);
+      if (watched === undefined) throw new Error(`${item.name} is not served`);
+      return renewOne(watched, { force: true, freshKey: true });
+    },
+    internalRoot: () =>
+      managed.some(({ mode }) => mode === 'internal') ? path.join(options.stateDirectory, ROOT_FILE) : null,
   };
-}
-
-/** The newer of the two; 0 when one is missing. */
-function mtimeOf(files: { readonly certificate: string; readonly key: string }): number {
-  const times = [files.certificate, files.key].map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-  return times.includes(0) ? 0 : Math.max(...times);
 }
