@@ -26,7 +26,7 @@ export function createPace(count: number, withinMs: number): (signal: AbortSigna
   const next = async (signal: AbortSignal): Promise<void> => {
     const oldest = times.length < count ? -Infinity : (times.shift() ?? -Infinity);
     // A timer may fire a little early.
-    for (let left; (left = oldest + withinMs - performance.now()) > 0 && !signal.aborted; ) await sleep(left, signal);
+    for (let left; (left = oldest + withinMs - performance.now()) > 0 && !signal.aborted;) await sleep(left, signal);
     times.push(performance.now());
   };
   return (signal) => (turn = turn.then(() => next(signal)));

@@ -69,6 +69,12 @@ test('no certificate is due now, and so is one whose names, key type, profile or
 test('a certificate that others ordered is kept until its dates say otherwise', () => {
   const imported = { ...held(90 * DAY), order: null };
   assert.equal(decide(input({ held: imported, wanted: { ...wanted, keyType: 'rsa2048' } })).reason, 'ratio');
+  const wildcard = { ...imported, names: ['*.example'] };
+  assert.equal(decide(input({ held: wildcard })).reason, 'ratio');
+  assert.equal(
+    decide(input({ held: wildcard, wanted: { ...wanted, names: ['a.b.example'] } })).reason,
+    'names_changed',
+  );
 });
 
 test('the CA decides before the dates do, later as well as earlier', () => {

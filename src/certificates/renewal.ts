@@ -106,11 +106,19 @@ function due({ wanted, held, ari, now }: DecisionInput): Pick<Decision, 'dueAt' 
 }
 
 function difference({ names, keyType, profile, issuers }: Wanted, { names: has, order }: Held): RenewalReason | null {
+  // What others ordered need not be exactly what we would have.
+  if (order === null) return names.every((name) => has.some((one) => covers(one, name))) ? null : 'names_changed';
   if (names.length !== has.length || !names.every((name) => has.includes(name))) return 'names_changed';
-  if (order === null) return null;
   if (!issuers.includes(order.issuer)) return 'issuer_changed';
   if (keyType !== order.keyType) return 'key_type_changed';
   return profile !== null && profile !== order.profile ? 'profile_changed' : null;
+}
+
+/** Whether a certificate for `name` is one for `host` (RFC 9525 section 6.3: a wildcard stands for one label). */
+export function covers(name: string, host: string): boolean {
+  return (
+    name === host || (name.startsWith('*.') && host.indexOf('.') > 0 && host.slice(host.indexOf('.')) === name.slice(1))
+  );
 }
 
 /** When a certificate is due by its own dates alone. */

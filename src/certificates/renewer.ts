@@ -9,7 +9,7 @@ import { ROOT_FILE } from './internal_ca.ts';
 import { exitCodeOf } from './outcome.ts';
 import type { RenewalReport, RenewalResult } from './outcome.ts';
 import { coalesce } from './pace.ts';
-import { alarmLevel } from './renewal.ts';
+import { alarmLevel, covers } from './renewal.ts';
 import type { AlarmLevel, AriRecord, Decision } from './renewal.ts';
 import type { Managed, RenewRequest, Source } from './sources/source.ts';
 import type { SiteConfig } from '../config/config.ts';
@@ -34,8 +34,8 @@ export interface RenewerOptions {
   readonly tryRenewal: (item: Managed, signal: AbortSignal) => Promise<RenewalResult>;
   /** Resolves when every proxy serves by it. */
   readonly publish: (certificates: readonly CertificateEntry[], pending: CertificatesPart['pending']) => Promise<void>;
-  /** Serial number of what a client is shown for a name now; null: the handshake failed. */
-  readonly servedSerial: (name: string) => Promise<string | null>;
+  /** Serial number of what a client is shown for a name now; null: the handshake failed; undefined: no way to look. */
+  readonly servedSerial: (name: string) => Promise<string | null | undefined>;
   /** Told of what an operator would want to know. */
   readonly onEvent: (event: CertificateEvent) => void;
   readonly stateDirectory: string;
@@ -114,13 +114,14 @@ export function createRenewer(options: RenewerOptions): Renewer {
     const now = Date.now();
     for (const item of managed) {
       const { name, mode, hosts, certificate } = item;
+      // After a change of names the old one serves those it has until the new one is there.
+      const served =
+        certificate === null ? [] : hosts.filter((host) => certificate.names.some((has) => covers(has, host)));
       if (certificate !== null) {
         const { chain, key, serial } = certificate;
-        certificates.push({ id: `${mode}/${name}/${serial}`, names: hosts, certificate: chain, key });
-        const missing = hosts.filter((host) => !certificate.names.includes(host));
-        if (missing.length === 0) continue;
+        certificates.push({ id: `${mode}/${name}/${serial}`, names: served, certificate: chain, key });
       }
-      for (const host of hosts) if (!(certificate?.names ?? []).includes(host)) pending[host] = whyPending(item, now);
+      for (const host of hosts) if (!served.includes(host)) pending[host] = whyPending(item, now);
     }
     return options.publish(certificates, pending);
   });
@@ -195,7 +196,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
     if (certificate === null || host === undefined || signal.aborted) return;
     const serial = await options.servedSerial(host);
     // Replaced while it was looked at: the next look decides.
-    if (item.certificate !== certificate) return;
+    if (serial === undefined || item.certificate !== certificate) return;
     item.served = { serial, at: Date.now() };
     if (serial !== certificate.serial) tell({ type: 'not_served', item, served: serial });
   };
