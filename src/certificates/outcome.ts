@@ -13,6 +13,7 @@ export interface RenewalResult {
   readonly reason?: string;
   readonly serial?: string;
   readonly notAfter?: string;
+  readonly durationMs?: number;
 }
 
 export interface RenewalReport {

@@ -30,8 +30,6 @@ export interface RenewerOptions {
   readonly sources: Readonly<Record<Managed['mode'], Source>>;
   /** Asks the CA about a certificate it issued; sets `ari` and `ariPollAt`. */
   readonly askCa: (item: Managed) => Promise<void>;
-  /** A trial of everything a renewal needs, which leaves nothing. */
-  readonly tryRenewal: (item: Managed, signal: AbortSignal) => Promise<RenewalResult>;
   /** Resolves when every proxy serves by it. */
   readonly publish: (certificates: readonly CertificateEntry[], pending: CertificatesPart['pending']) => Promise<void>;
   /** Serial number of what a client is shown for a name now; null: the handshake failed; undefined: no way to look. */
@@ -47,9 +45,6 @@ export interface RenewOptions {
   /** None: all. */
   readonly names: readonly string[];
   readonly force: boolean;
-  readonly dryRun: boolean;
-  /** Ends a trial early; what it armed is disarmed all the same. */
-  readonly signal?: AbortSignal;
 }
 
 export interface CertificateStatus {
@@ -85,6 +80,11 @@ export interface Renewer {
   /** Takes up what was put into the storage by others. */
   reload(): Promise<void>;
   renew(options: RenewOptions): Promise<RenewalReport>;
+  /** What operators mean by the names they give: a certificate's, or a host's; none means everything. */
+  select(names: readonly string[]): {
+    readonly items: readonly Managed[];
+    readonly unknown: readonly (RenewalResult & { readonly outcome: 'failed'; readonly reason: string })[];
+  };
   status(): readonly CertificateStatus[];
   /** The one of that name or host. */
   find(name: string): Managed | undefined;
@@ -257,15 +257,22 @@ export function createRenewer(options: RenewerOptions): Renewer {
     }
   };
 
-  const answer = async (item: Watched, { force, dryRun, ...request }: RenewOptions): Promise<RenewalResult> => {
-    const { name, mode } = item;
-    if (dryRun) {
-      if (mode !== 'acme') return { name, outcome: 'would_renew', code: 0, reason: `no CA is asked for tls: ${mode}` };
-      return options.tryRenewal(item, AbortSignal.any([signal, ...(request.signal ? [request.signal] : [])]));
-    }
+  const answer = async (item: Watched, { force }: RenewOptions): Promise<RenewalResult> => {
     // Pauses after failures are for the loop: whoever asks may have mended the cause.
-    if (!force && decide(item, Date.now()).dueAt > Date.now()) return { name, outcome: 'not_due', code: 0 };
+    if (!force && decide(item, Date.now()).dueAt > Date.now()) return { name: item.name, outcome: 'not_due', code: 0 };
     return renewOne(item, { force });
+  };
+
+  const select = (names: readonly string[]) => {
+    const means = ({ name, hosts }: Managed, given: string): boolean => name === given || hosts.includes(given);
+    const known = managed.map(({ name }) => name).join(', ');
+    const reason = `there is no certificate of this name; there are: ${known}`;
+    return {
+      items: names.length === 0 ? managed : managed.filter((item) => names.some((given) => means(item, given))),
+      unknown: names
+        .filter((given) => !managed.some((item) => means(item, given)))
+        .map((name) => ({ name, outcome: 'failed', code: 1, reason }) as const),
+    };
   };
 
   return {
@@ -286,19 +293,10 @@ export function createRenewer(options: RenewerOptions): Renewer {
       await publish();
       wake.abort();
     },
+    select,
     renew: async (request) => {
-      const names = new Set(request.names);
-      const known = managed.map(({ name }) => name);
-      const unknown = request.names
-        .filter((name) => !managed.some((item) => item.name === name || item.hosts.includes(name)))
-        .map((name): RenewalResult => {
-          const reason = `there is no certificate of this name; there are: ${known.join(', ')}`;
-          return { name, outcome: 'failed', code: 1, reason };
-        });
-      const asked = managed.filter(
-        ({ name, hosts }) => names.size === 0 || [name, ...hosts].some((one) => names.has(one)),
-      );
-      const results = [...unknown, ...(await Promise.all(asked.map((item) => answer(item, request))))];
+      const { items, unknown } = select(request.names);
+      const results = [...unknown, ...(await Promise.all(items.map((item) => answer(item, request))))];
       return { results, exitCode: exitCodeOf(results) };
     },
     status: () => {
@@ -325,7 +323,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
         };
       });
     },
-    find: (name) => managed.find((item) => item.name === name || item.hosts.includes(name)),
+    find: (name) => select([name]).items[0],
     replace: (item) => {
       const watched = managed.find((one) => one === item);
       if (watched === undefined) throw new Error(`${item.name} is not served`);

@@ -4,8 +4,8 @@ import type { AdminHandler } from './admin.ts';
 import type { Listener } from './listeners.ts';
 import type { ProxyPool } from './proxies.ts';
 import type { RunningService } from './services.ts';
-import { DRY_RUN_TIMEOUT_MS, isCaChoice } from '../certificates/dry_run.ts';
-import type { DryRunRequest, Renewer } from '../certificates/renewer.ts';
+import { certificateHandlers, certificatesJson, iso } from './certificates_api.ts';
+import type { Certificates } from '../certificates/certificates.ts';
 import type { Config } from '../config/config.ts';
 import { formatProblem } from '../config/load.ts';
 import type { Problem } from '../config/load.ts';
@@ -17,7 +17,7 @@ export interface ControlPlane {
   readonly listeners: readonly Listener[];
   services(): readonly RunningService[];
   readonly proxies: ProxyPool;
-  readonly renewer: Renewer;
+  readonly certificates: Certificates;
   readonly startedAt: number;
   /** Lines nobody took in time. */
   droppedLogLines(): number;
@@ -45,37 +45,8 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
       const code = problems.length > 0 ? 'bad_configuration' : 'not_applied';
       throw new AdminError(422, code, `${reason}; nothing was changed`, problems.map(formatProblem));
     },
-    'POST /v1/renew': async (input, signal) => {
-      const names = stringList(input['names']);
-      if (input['dry_run'] !== true) return plane.renewer.renew({ names, force: input['force'] === true });
-      try {
-        return await plane.renewer.dryRun({ names, ...dryRunInput(input) }, signal);
-      } catch (error) {
-        if (signal.aborted) throw new AdminError(499, 'aborted', 'whoever asked is gone');
-        throw error;
-      }
-    },
+    ...certificateHandlers(() => plane.certificates),
   };
-}
-
-/** `ca`, `preflight_only`, `timeout_ms`: each with a default. */
-function dryRunInput(input: Readonly<Record<string, unknown>>): Omit<DryRunRequest, 'names'> {
-  const { ca = 'staging', preflight_only: preflightOnly, timeout_ms: timeoutMs = DRY_RUN_TIMEOUT_MS } = input;
-  if (typeof ca !== 'string' || !isCaChoice(ca)) {
-    throw new AdminError(400, 'bad_request', '"ca" must be staging, production or an https:// address');
-  }
-  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= 3_600_000)) {
-    throw new AdminError(400, 'bad_request', '"timeout_ms" must be a number up to an hour');
-  }
-  return { ca, preflightOnly: preflightOnly === true, timeoutMs };
-}
-
-function stringList(value: unknown): string[] {
-  if (value === undefined) return [];
-  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) {
-    throw new AdminError(400, 'bad_request', '"names" must be a list of host names');
-  }
-  return value;
 }
 
 function status(plane: ControlPlane): unknown {
@@ -110,18 +81,7 @@ function status(plane: ControlPlane): unknown {
       in_flight: stats?.inFlight ?? 0,
     })),
     sites: config.sites.map(({ name, hosts, tls }) => ({ name, hosts, tls: tls.mode })),
-    certificates: plane.renewer.status().map((certificate) => ({
-      name: certificate.name,
-      hosts: certificate.hosts,
-      mode: certificate.mode,
-      issuer: certificate.issuer,
-      serial: certificate.serial,
-      not_before: iso(certificate.notBefore),
-      not_after: iso(certificate.notAfter),
-      renew_at: iso(certificate.renewAt),
-      last_error: certificate.lastError,
-      next_attempt_at: iso(certificate.nextAttemptAt),
-    })),
+    certificates: certificatesJson(plane.certificates),
     services: plane.services().map((service) => ({
       name: service.config.name,
       ready: service.targets().targets.length,
@@ -142,8 +102,4 @@ function status(plane: ControlPlane): unknown {
         .map(({ id }) => ({ id, in_flight: inFlight.get(id) ?? 0 })),
     })),
   };
-}
-
-function iso(ms: number | null): string | null {
-  return ms === null || ms === 0 ? null : new Date(ms).toISOString();
 }

@@ -1,0 +1,230 @@
+/** The room's composition root: where certificates come from, what is kept of them, and what operators may ask. */
+import { createIssuer, createTrialLedger } from './acme/issuer.ts';
+import type { Issuer } from './acme/issuer.ts';
+import { dryRun } from './dry_run.ts';
+import type { DryRunReport } from './dry_run.ts';
+import type { CertificateEvent } from './events.ts';
+import { createHook } from './hook.ts';
+import { createLedger } from './ledger.ts';
+import { exitCodeOf } from './outcome.ts';
+import type { RenewalResult } from './outcome.ts';
+import type { PublicPorts } from './preflight/context.ts';
+import { runPreflight } from './preflight/preflight.ts';
+import { createRenewer } from './renewer.ts';
+import type { Renewer, RenewerOptions } from './renewer.ts';
+import { reasonCode } from './revocation.ts';
+import type { RevocationReason } from './revocation.ts';
+import type { AnswerBoard } from './solvers/answer_board.ts';
+import { createSolvers } from './solvers/solvers.ts';
+import { createAcmeSource } from './sources/acme.ts';
+import { createFilesSource } from './sources/files.ts';
+import { createInternalSource } from './sources/internal.ts';
+import { ephemeralReason } from './storage/ephemeral.ts';
+import type { FileStorage } from './storage/file_storage.ts';
+import { createMemoryStorage } from './storage/memory_storage.ts';
+import type { Storage } from './storage/storage.ts';
+import { createCertificateStore } from './store.ts';
+import type { AcmeConfig, Config, IssuerConfig } from '../config/config.ts';
+import type { Logger } from '../log.ts';
+
+export interface CertificatesOptions {
+  readonly config: Pick<Config, 'sites' | 'acme' | 'stateDirectory' | 'allowEphemeral'>;
+  readonly storage: FileStorage;
+  readonly board: AnswerBoard;
+  /** As the configuration says now. */
+  readonly ports: () => PublicPorts;
+  readonly publish: RenewerOptions['publish'];
+  readonly servedSerial: RenewerOptions['servedSerial'];
+  /** Sessions made with a key that may be known to others must not be resumed. */
+  readonly rotateTicketKeys: () => Promise<void>;
+  readonly log: Logger;
+}
+
+export interface DryRunRequest {
+  /** None: all. */
+  readonly names: readonly string[];
+  /** Directory URL, `staging` (as configured) or `production`. */
+  readonly ca: string;
+  readonly preflightOnly: boolean;
+  readonly timeoutMs: number;
+}
+
+export class UnknownCertificateError extends Error {}
+
+export interface Certificates extends Pick<
+  Renewer,
+  'load' | 'start' | 'reload' | 'renew' | 'status' | 'internalRoot'
+> {
+  /** Other sites and CAs from now on; certificates that are still wanted stay. */
+  setConfig(config: Pick<Config, 'sites' | 'acme'>): Promise<void>;
+  /** Leaves nothing. Rejects with the reason of `signal`, when all that was armed is disarmed. */
+  dryRun(request: DryRunRequest, signal: AbortSignal): Promise<DryRunReport>;
+  /** Revokes what is served for `name`, replaces it with another key, and ends old sessions. */
+  revoke(name: string, reason: RevocationReason, withCertificateKey: boolean): Promise<RenewalResult>;
+  /** Account URLs whose key was changed. */
+  rolloverAccountKeys(): Promise<readonly string[]>;
+  /** Account URLs that were ended. */
+  deactivateAccounts(): Promise<readonly string[]>;
+  stop(): void;
+}
+
+export async function createCertificates(options: CertificatesOptions): Promise<Certificates> {
+  const { storage, board, log } = options;
+  let { acme } = options.config;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const store = createCertificateStore(storage);
+  const ledger = createLedger(storage);
+
+  const issuerOver = (configured: AcmeConfig | null, kept: Storage, trial: boolean): Issuer =>
+    createIssuer({
+      storage: kept,
+      solvers: configured === null ? [] : createSolvers({ acme: configured, storage: kept, board, log }),
+      ledger: trial ? createTrialLedger() : ledger,
+      log,
+    });
+  let issuer = issuerOver(acme, storage, false);
+
+  for (const problem of await storage.problems()) log.warn('state_exposed', { problem });
+  const ephemeral = options.config.allowEphemeral ? null : await ephemeralReason(options.config.stateDirectory);
+  const source = createAcmeSource({ acme: () => acme, issuer: () => issuer, store, ephemeral, log, signal });
+  const hook = createHook(() => acme?.hook ?? null, log);
+  const renewer = createRenewer({
+    sites: options.config.sites,
+    sources: { acme: source, internal: createInternalSource(store, log), files: createFilesSource(log) },
+    askCa: source.askCa,
+    publish: options.publish,
+    servedSerial: options.servedSerial,
+    onEvent: (event: CertificateEvent) => hook(event),
+    stateDirectory: options.config.stateDirectory,
+    log,
+    signal,
+  });
+
+  const configured = (): { readonly acme: AcmeConfig; readonly first: IssuerConfig } => {
+    const [first] = acme?.issuers ?? [];
+    if (acme === null || first === undefined) throw new UnknownCertificateError('no CA is configured');
+    return { acme, first };
+  };
+
+  const tryAll = async ({ names, ca, ...request }: DryRunRequest, ended: AbortSignal): Promise<DryRunReport> => {
+    const { items } = renewer.select(names);
+    const status = new Map(renewer.status().map((one) => [one.name, one]));
+    const certificates = items.map(({ name, hosts, mode, certificate, ari }) => ({
+      name,
+      hosts,
+      mode,
+      real: certificate && {
+        notAfter: certificate.notAfter,
+        renewAt: status.get(name)?.decision?.dueAt ?? null,
+        window: ari,
+      },
+    }));
+    if (acme === null) {
+      const none = (): never => {
+        throw new Error('no CA is configured');
+      };
+      return dryRun({ ...request, ca, certificates, challenges: [], preflight: none, trial: none, signal: ended });
+    }
+    const { acme: settings, first } = configured();
+    const directoryUrl = ca === 'staging' ? first.testCa : ca === 'production' ? first.ca : ca;
+    const asked = { ...first, ca: directoryUrl, eab: directoryUrl === first.ca ? first.eab : null };
+    const trial = issuerOver(settings, createMemoryStorage(), true);
+    return dryRun({
+      ...request,
+      certificates,
+      ca: directoryUrl,
+      challenges: settings.challenges,
+      preflight: async (wanted, at) =>
+        runPreflight({
+          certificates: wanted,
+          acme: settings,
+          issuer: first,
+          directoryUrl,
+          accountUrl: await issuer.accountUrl(first),
+          agreedTerms: null,
+          ports: options.ports(),
+          armProbe: async (token, value) => {
+            await board.put('http-01', token, value);
+            return () => board.take('http-01', token, value);
+          },
+          stateDirectory: options.config.stateDirectory,
+          ledger,
+          signal: at,
+        }),
+      trial: async ({ name }, at) => {
+        const item = renewer.find(name);
+        if (item === undefined) throw new UnknownCertificateError(`${name} is not served`);
+        const blank = { replaces: null, reuseKey: null, currentSerial: null, lifeMs: null };
+        const obtained = await trial.obtain({
+          ...source.requestFor(item, settings, asked),
+          ...blank,
+          signal: at,
+          stillNeeded: () => Promise.resolve(true),
+          install: () => Promise.resolve(),
+        });
+        const solved = obtained.outcome === 'obtained' ? Object.values(obtained.about.solved) : [];
+        return { code: 0, challenge: [...new Set(solved)].join(', ') };
+      },
+      signal: ended,
+    });
+  };
+
+  /** Of all CAs there is an account with. */
+  const eachAccount = async (work: (of: IssuerConfig) => Promise<void>): Promise<readonly string[]> => {
+    const urls: string[] = [];
+    for (const of of configured().acme.issuers) {
+      const url = await issuer.accountUrl(of);
+      if (url === null) continue;
+      await work(of);
+      urls.push(url);
+    }
+    return urls;
+  };
+
+  return {
+    load: renewer.load,
+    start: renewer.start,
+    reload: renewer.reload,
+    renew: renewer.renew,
+    status: renewer.status,
+    internalRoot: renewer.internalRoot,
+    setConfig: async (next) => {
+      if (JSON.stringify(next.acme) !== JSON.stringify(acme)) {
+        acme = next.acme;
+        issuer = issuerOver(acme, storage, false);
+      }
+      await renewer.setSites(next.sites);
+    },
+    dryRun: async (request, ended) => {
+      const report = await tryAll(request, AbortSignal.any([ended, signal]));
+      const blank = { hosts: [], ca: null, challenge: null, trial: null, real: null } as const;
+      const preflight = { level: 'fail', findings: [] } as const;
+      const strangers = renewer.select(request.names).unknown.map((one) => ({ ...blank, preflight, ...one }));
+      const results = [...strangers, ...report.results];
+      return { ...report, results, exitCode: exitCodeOf(results) };
+    },
+    revoke: async (name, reason, withCertificateKey) => {
+      const item = renewer.find(name);
+      const certificate = item?.certificate ?? null;
+      const from = configured().acme.issuers.find(({ ca }) => ca === item?.order?.issuer);
+      if (item === undefined || certificate === null || from === undefined) {
+        throw new UnknownCertificateError(`no certificate of a CA that is configured is served for ${name}`);
+      }
+      const { chain, key } = certificate;
+      await issuer.revoke({
+        issuer: from,
+        chain,
+        key: withCertificateKey ? key : null,
+        reason: reasonCode(reason),
+        signal,
+      });
+      const result = await renewer.replace(item);
+      await options.rotateTicketKeys();
+      return result;
+    },
+    rolloverAccountKeys: () => eachAccount((of) => issuer.rolloverAccountKey(of, signal)),
+    deactivateAccounts: () => eachAccount((of) => issuer.deactivateAccount(of, signal)),
+    stop: () => stopping.abort(),
+  };
+}
