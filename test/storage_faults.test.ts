@@ -1,12 +1,15 @@
 /** A storage whose disk fails it: what was kept stays whole, and the message says what is wrong. */
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { run } from './support/processes.ts';
 import { mountSmallDisk, noSmallDisk } from './support/small_disk.ts';
+import { openInternalCa } from '../src/certificates/internal_ca.ts';
 import { createFileStorage } from '../src/certificates/storage/file_storage.ts';
+import { createMemoryStorage } from '../src/certificates/storage/memory_storage.ts';
+import { createCertificateStore } from '../src/certificates/store.ts';
 
 const forever = new AbortController().signal;
 const noOtherUser = process.getuid?.() !== 0 && 'being somebody else needs root';
@@ -72,6 +75,47 @@ test('a read-only file system is named as such, and can be read', { skip: noSmal
   );
   assert.equal(await storage.read('a'), 'kept');
 });
+
+test(
+  'a damaged certificate on a read-only disk: the one before is served all the same',
+  { skip: noSmallDisk },
+  async () => {
+    await using disk = await mountSmallDisk();
+    const store = createCertificateStore(createFileStorage(disk.folder));
+    const ca = await openInternalCa(createMemoryStorage(), Date.now());
+    const [first, second] = [1, 2].map(() => ca.issue(['a.internal'], Date.now()));
+    assert.ok(first !== undefined && second !== undefined);
+    for (const one of [first, second]) await store.save('ca', 'a.internal', one, null);
+    writeFileSync(path.join(disk.folder, 'certificates/ca/a.internal/g-2/key.pem'), 'torn');
+    await disk.makeReadOnly();
+    const { certificate, problems } = await store.load('ca', 'a.internal');
+    assert.equal(certificate?.serial, first.serial);
+    assert.match(problems.join(), /g-2: the private key cannot be read.*read-only file system/);
+  },
+);
+
+test(
+  'a certificate that does not fit takes nothing away from the one that is there',
+  { skip: noSmallDisk },
+  async () => {
+    await using disk = await mountSmallDisk();
+    const store = createCertificateStore(createFileStorage(disk.folder));
+    const ca = await openInternalCa(createMemoryStorage(), Date.now());
+    const first = ca.issue(['a.internal'], Date.now());
+    await store.save('ca', 'a.internal', first, null);
+    for (const room of [0, 4, 8]) {
+      disk.leave(room * KIB);
+      const next = ca.issue(['a.internal'], Date.now());
+      await assert.rejects(store.save('ca', 'a.internal', next, null), /the disk is full/);
+      assert.deepEqual(await store.load('ca', 'a.internal'), { certificate: first, meta: null, problems: [] });
+    }
+    assert.deepEqual(readdirSync(path.join(disk.folder, 'certificates/ca/a.internal')).toSorted(), ['current', 'g-1']);
+    disk.leave(32 * KIB);
+    const last = ca.issue(['a.internal'], Date.now());
+    await store.save('ca', 'a.internal', last, null);
+    assert.equal((await store.load('ca', 'a.internal')).certificate?.serial, last.serial);
+  },
+);
 
 test('a folder of another user is named as such, with who we are', { skip: noOtherUser }, async () => {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-owner-'));

@@ -13,7 +13,7 @@ import { AcmeProblem, AcmeTransportError, openAcmeSession } from './acme_session
 import type { AcmeSession } from './acme_session.ts';
 import { openInternalCa, ROOT_FILE } from './internal_ca.ts';
 import { codeOf } from './outcome.ts';
-import { createCertificateStore } from './store.ts';
+import { createFileStorage } from './storage/file_storage.ts';
 
 interface FakeAnswer {
   readonly status: number;
@@ -29,8 +29,8 @@ interface FakeCa extends AsyncDisposable {
 /** An ACME server that answers `newAccount` by the script, one answer each. */
 async function startFakeCa(script: readonly FakeAnswer[], directory?: FakeAnswer): Promise<FakeCa> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-acme-'));
-  const store = createCertificateStore(folder);
-  const { chain, key } = openInternalCa(store, Date.now()).issue(['localhost', '127.0.0.1'], Date.now());
+  const storage = createFileStorage(folder);
+  const { chain, key } = (await openInternalCa(storage, Date.now())).issue(['localhost', '127.0.0.1'], Date.now());
   const asked: string[] = [];
   const answers = [...script];
   let nonces = 0;
@@ -57,7 +57,7 @@ async function startFakeCa(script: readonly FakeAnswer[], directory?: FakeAnswer
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const root = path.join(folder, 'ca.pem');
-  writeFileSync(root, store.readFile(ROOT_FILE) ?? '');
+  writeFileSync(root, (await storage.read(ROOT_FILE)) ?? '');
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const session = await openAcmeSession({
     directoryUrl: `https://localhost:${port}/dir`,

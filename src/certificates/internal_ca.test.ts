@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { openInternalCa, ROOT_FILE } from './internal_ca.ts';
-import { createCertificateStore } from './store.ts';
+import { createFileStorage } from './storage/file_storage.ts';
 
 const NAMES = ['localhost', '*.app.internal', 'app.internal', '10.0.0.1', '::1', 'fd00::1:2'];
 const DAY = 86_400_000;
@@ -17,8 +17,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-test('openssl, at its strictest, trusts what it issues', () => {
-  const issued = openInternalCa(createCertificateStore(folder), Date.now()).issue(NAMES, Date.now());
+test('openssl, at its strictest, trusts what it issues', async () => {
+  const issued = (await openInternalCa(createFileStorage(folder), Date.now())).issue(NAMES, Date.now());
   const leaf = path.join(folder, 'leaf.pem');
   writeFileSync(leaf, issued.chain);
   const root = path.join(folder, ROOT_FILE);
@@ -44,31 +44,31 @@ test('openssl, at its strictest, trusts what it issues', () => {
   assert.notEqual(status, 0, 'and nobody else');
 });
 
-test('a certificate names what it was asked for, lives 90 days, and has a serial of its own', () => {
+test('a certificate names what it was asked for, lives 90 days, and has a serial of its own', async () => {
   const now = Date.now();
-  const ca = openInternalCa(createCertificateStore(folder), now);
+  const ca = await openInternalCa(createFileStorage(folder), now);
   const [a, b] = [ca.issue(NAMES, now), ca.issue(NAMES, now)];
   const leaf = new X509Certificate(a.chain);
   assert.ok(leaf.checkHost('localhost') && leaf.checkIP('::1'));
-  assert.ok(leaf.checkIssued(new X509Certificate(createCertificateStore(folder).readFile(ROOT_FILE) ?? '')));
+  assert.ok(leaf.checkIssued(new X509Certificate((await createFileStorage(folder).read(ROOT_FILE)) ?? '')));
   assert.ok(Math.abs(a.notAfter - now - 90 * DAY) < 2_000);
   assert.notEqual(a.serial, b.serial);
   assert.notEqual(a.key, b.key);
 });
 
-test('keeps its root, and its key to itself', () => {
-  const store = createCertificateStore(folder);
-  openInternalCa(store, Date.now());
-  const root = store.readFile(ROOT_FILE);
-  openInternalCa(store, Date.now());
-  assert.equal(store.readFile(ROOT_FILE), root);
-  assert.equal(statSync(path.join(folder, 'internal/root.key')).mode & 0o777, 0o600);
+test('keeps its root, and its key to itself', async () => {
+  const storage = createFileStorage(folder);
+  await openInternalCa(storage, Date.now());
+  const root = await storage.read(ROOT_FILE);
+  await openInternalCa(storage, Date.now());
+  assert.equal(await storage.read(ROOT_FILE), root);
+  assert.equal(statSync(path.join(folder, 'internal/key.pem')).mode & 0o777, 0o600);
 });
 
-test('makes a new root when the old one would not outlive what it issues', () => {
-  const store = createCertificateStore(folder);
-  openInternalCa(store, Date.now() - 3_600 * DAY);
-  const old = store.readFile(ROOT_FILE);
-  openInternalCa(store, Date.now());
-  assert.notEqual(store.readFile(ROOT_FILE), old);
+test('makes a new root when the old one would not outlive what it issues', async () => {
+  const storage = createFileStorage(folder);
+  await openInternalCa(storage, Date.now() - 3_600 * DAY);
+  const old = await storage.read(ROOT_FILE);
+  await openInternalCa(storage, Date.now());
+  assert.notEqual(await storage.read(ROOT_FILE), old);
 });

@@ -27,7 +27,7 @@ import {
   toPem,
 } from './der.ts';
 import type { Asn1 } from './der.ts';
-import type { CertificateStore } from './store.ts';
+import type { Storage } from './storage/storage.ts';
 
 const DAY = 86_400_000;
 const ROOT_LIFE_MS = 3_650 * DAY;
@@ -37,15 +37,23 @@ const BACKDATE_MS = 5 * 60_000;
 
 export const ROOT_FILE = 'internal/root.pem';
 const KEY_FILE = 'internal/root.key';
+/** Two instances that begin at once make one root. */
+const LOCK_TIMEOUT_MS = 30_000;
 
 export interface InternalCa {
   /** A new key and certificate for these DNS names and addresses. */
   issue(names: readonly string[], now: number): Certificate;
 }
 
-/** Opens the CA kept in `store`, or makes it. */
-export function openInternalCa(store: CertificateStore, now: number): InternalCa {
-  const root = loadRoot(store, now) ?? createRoot(store, now);
+/** Opens the CA kept in `storage`, or makes it. */
+export async function openInternalCa(storage: Storage, now: number): Promise<InternalCa> {
+  const root =
+    (await loadRoot(storage, now)) ??
+    (await storage.withLock(
+      'internal',
+      AbortSignal.timeout(LOCK_TIMEOUT_MS),
+      async () => (await loadRoot(storage, now)) ?? (await createRoot(storage, now)),
+    ));
   return {
     issue: (names, at) => {
       const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -74,9 +82,9 @@ interface Root {
 }
 
 /** Null when there is none, or none that would outlive what it issues: then a new one is made. */
-function loadRoot(store: CertificateStore, now: number): Root | null {
-  const certificate = store.readFile(ROOT_FILE);
-  const keyPem = store.readFile(KEY_FILE);
+async function loadRoot(storage: Storage, now: number): Promise<Root | null> {
+  const certificate = await storage.read(ROOT_FILE);
+  const keyPem = await storage.read(KEY_FILE);
   if (certificate === null || keyPem === null) return null;
   const { notAfter } = parseCertificate(certificate, keyPem);
   if (notAfter - now < LEAF_LIFE_MS) return null;
@@ -84,7 +92,7 @@ function loadRoot(store: CertificateStore, now: number): Root | null {
   return { certificate, key, publicKey: createPublicKey(key), name: commonNameOf(certificate), notAfter };
 }
 
-function createRoot(store: CertificateStore, now: number): Root {
+async function createRoot(storage: Storage, now: number): Promise<Root> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   // Told apart by machine and time: a browser lists them by this name alone.
   const name = `proxy internal CA ${os.hostname().replace(/[^A-Za-z0-9.-]/g, '')} ${new Date(now).toISOString().slice(0, 10)}`;
@@ -100,8 +108,10 @@ function createRoot(store: CertificateStore, now: number): Root {
     names: [],
   });
   const certificate = toPem(der);
-  store.writeFile(KEY_FILE, String(privateKey.export({ type: 'pkcs8', format: 'pem' })));
-  store.writeFile(ROOT_FILE, certificate);
+  // A crash between any two of these leaves no root, never one beside another's key.
+  await storage.remove(ROOT_FILE);
+  await storage.write(KEY_FILE, String(privateKey.export({ type: 'pkcs8', format: 'pem' })));
+  await storage.write(ROOT_FILE, certificate);
   return { certificate, key: privateKey, publicKey, name, notAfter };
 }
 

@@ -5,7 +5,7 @@ import type { AcmeSession } from './acme_session.ts';
 import { parseCertificate } from './certificate.ts';
 import type { Certificate } from './certificate.ts';
 import { issuerSlug } from './store.ts';
-import type { CertificateStore } from './store.ts';
+import type { Storage } from './storage/storage.ts';
 import { sleep } from '../lifecycle.ts';
 
 /** The CA's own wish is heeded within these. */
@@ -40,17 +40,17 @@ export interface OrderOptions {
   readonly solver: Solver;
   readonly signal: AbortSignal;
   /** Where the account is kept; null: an account for this order alone, of which nothing stays. */
-  readonly store: CertificateStore | null;
+  readonly storage: Storage | null;
 }
 
 /** Orders a certificate for one DNS name, with a key that never was used before. */
-export async function obtainCertificate({ ca, name, solver, signal, store }: OrderOptions): Promise<Certificate> {
+export async function obtainCertificate({ ca, name, solver, signal, storage }: OrderOptions): Promise<Certificate> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(ORDER_TIMEOUT_MS)]);
   const { crypto } = await import('acme-client');
-  const issuer = issuerSlug(ca.directoryUrl);
-  const known = store?.loadAccountKey(issuer) ?? null;
+  const kept = `accounts/${issuerSlug(ca.directoryUrl)}/key.pem`;
+  const known = (await storage?.read(kept)) ?? null;
   const accountKey = known ?? String(await crypto.createPrivateEcdsaKey('P-256'));
-  if (known === null) store?.saveAccountKey(issuer, accountKey);
+  if (known === null) await storage?.write(kept, accountKey);
   const session = await openAcmeSession({ ...ca, accountKey, signal: deadline });
   try {
     // RFC 8555 section 7.3.1: a CA that knows the key gives the account it has.

@@ -1,7 +1,7 @@
 /** How a renewal ended, and the exit code that says so. */
 import { AcmeProblem, AcmeTransportError } from './acme_session.ts';
 import { ValidationError } from './issuer.ts';
-import { StorageError } from './store.ts';
+import { StorageError } from './storage/storage.ts';
 
 /** 0 done; 1 internal or misused; 4 the CA cannot be reached; 5 validation failed; 6 rate limited; 7 local storage. */
 export type RenewalCode = 0 | 1 | 4 | 5 | 6 | 7;

@@ -8,7 +8,7 @@ import { Agent, request } from 'undici';
 import { freePort } from './daemon.ts';
 import { eventually } from './eventually.ts';
 import { openInternalCa, ROOT_FILE } from '../../src/certificates/internal_ca.ts';
-import { createCertificateStore } from '../../src/certificates/store.ts';
+import { createFileStorage } from '../../src/certificates/storage/file_storage.ts';
 
 export interface Pebble extends AsyncDisposable {
   readonly directoryUrl: string;
@@ -59,8 +59,8 @@ export async function startPebble({
   env = {},
 }: PebbleOptions): Promise<Pebble> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-pebble-'));
-  const store = createCertificateStore(folder);
-  const listener = openInternalCa(store, Date.now()).issue(['localhost', '127.0.0.1'], Date.now());
+  const storage = createFileStorage(folder);
+  const listener = (await openInternalCa(storage, Date.now())).issue(['localhost', '127.0.0.1'], Date.now());
   writeFileSync(path.join(folder, 'chain.pem'), listener.chain);
   writeFileSync(path.join(folder, 'key.pem'), listener.key);
   const [port, management, dns, dnsManagement, noPort] = await Promise.all([1, 2, 3, 4, 5].map(() => freePort()));

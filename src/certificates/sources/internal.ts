@@ -27,7 +27,7 @@ export function createInternalSource(store: CertificateStore, log: Logger): Sour
       const { name } = item;
       try {
         const now = Date.now();
-        const certificate = (await openInternalCa(store, now)).issue(item.hosts, now);
+        const certificate = (await openInternalCa(store.storage, now)).issue(item.hosts, now);
         await store.save(INTERNAL, name, certificate, null);
         item.certificate = certificate;
         item.attempts = null;
