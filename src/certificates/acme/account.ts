@@ -61,7 +61,7 @@ export function createAccounts({ storage, ledger, log }: AccountsOptions): Accou
     openSession({ transport, directoryUrl: issuer.ca, directory, accountKey, accountUrl, eab: issuer.eab, signal });
 
   const locked = <T>({ issuer, signal }: Connection, work: () => Promise<T>): Promise<T> =>
-    storage.withLock(`account-${accountSlug(issuer)}`, signal, work);
+    storage.withLock(folderOf(issuer), signal, work);
 
   const load = async (issuer: IssuerConfig): Promise<{ readonly key: string; readonly kept: Kept } | null> => {
     const kept = parseKept(await storage.read(recordOf(issuer)));
@@ -164,7 +164,13 @@ export function createAccounts({ storage, ledger, log }: AccountsOptions): Accou
         const next = await createKey('p256');
         await storage.write(nextKeyOf(issuer), next);
         const successor = await session(connection, next, null);
-        await old.post(keyChange, successor.sign(keyChange, { account: old.accountUrl, oldKey: old.jwk() }));
+        try {
+          await old.post(keyChange, successor.sign(keyChange, { account: old.accountUrl, oldKey: old.jwk() }));
+        } catch (error) {
+          // Refused; without an answer both may be it, and whoever opens the account next asks.
+          if (error instanceof AcmeProblem) await storage.remove(nextKeyOf(issuer));
+          throw error;
+        }
         await storage.write(keyOf(issuer), next);
         await storage.remove(nextKeyOf(issuer));
       });

@@ -2,6 +2,7 @@
  * How far an order is, kept before each step that cannot be undone, so that whoever comes after a crash goes on with it
  * instead of ordering again. The private key is kept before anything is asked for.
  */
+import { createHash } from 'node:crypto';
 import { fieldsOf } from './transport.ts';
 import type { KeyType } from '../../config/config.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -40,7 +41,7 @@ export interface Journal {
 }
 
 export function openJournal(storage: Storage, ca: string, name: string): Journal {
-  const at = `orders/${issuerSlug(ca)}/${safeName(name)}`;
+  const at = orderKey(ca, name);
   return {
     read: async () => {
       const entry = parseEntry(await storage.read(`${at}.json`));
@@ -62,9 +63,20 @@ export function openJournal(storage: Storage, ca: string, name: string): Journal
   };
 }
 
+/** Where the order of a certificate is kept, and the name of its lock. */
+export function orderKey(ca: string, name: string): string {
+  return `orders/${issuerSlug(ca)}/${safeName(name)}`;
+}
+
+/** Longer ones do not fit beside what is added to them. */
+const MAX_NAME = 200;
+
 /** A plain file name for what a certificate is called. */
 export function safeName(name: string): string {
-  return name.replace(/^\*\./, '_wildcard.');
+  const plain = name.replace(/^\*\./, '_wildcard.');
+  if (plain.length <= MAX_NAME) return plain;
+  const digest = createHash('sha256').update(plain).digest('hex').slice(0, 16);
+  return `${plain.slice(0, MAX_NAME - 17)}-${digest}`;
 }
 
 function parse(text: string | null): unknown {
