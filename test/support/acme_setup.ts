@@ -130,7 +130,9 @@ export interface SetupOptions {
 
 export async function startSetup(setup: SetupOptions = {}): Promise<Setup> {
   const answers = await startAnswers();
-  const pebble = await startPebble({ httpPort: answers.port, ...setup.pebble });
+  // Requests are counted: nonces are refused only where a test says so.
+  const env = { PEBBLE_WFE_NONCEREJECT: '0', ...setup.pebble?.env };
+  const pebble = await startPebble({ httpPort: answers.port, ...setup.pebble, env });
   const shim = await startShim(pebble, setup.shim);
   const lines: string[] = [];
   const log = createLogger({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });

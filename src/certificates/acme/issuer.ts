@@ -43,8 +43,8 @@ export interface ObtainRequest {
   readonly keyType: KeyType;
   /** PEM; null: a new key. */
   readonly reuseKey: string | null;
-  /** `certificateId` of the certificate to be replaced, if it is of the same directory; null: none is named. */
-  readonly replaces: string | null;
+  /** The certificate to be replaced and whose it is: named to the CA that issued it, and to no other. null: none. */
+  readonly replaces: { readonly ca: string; readonly certId: string } | null;
   /** Of the certificate in use: an order that gave it is done. null: there is none. */
   readonly currentSerial: string | null;
   /** The CA asked for this renewal. */
@@ -170,8 +170,23 @@ export function createIssuer(options: IssuerOptions): Issuer {
     const profile = chooseProfile(issuer, names, connection.directory);
     const { processingTimeoutMs } = options;
     const now = (): number => Date.now() + (directories.skewMs(issuer.ca) ?? 0);
-    const order = (session: AcmeSession): Promise<Issued> =>
-      fulfil({ ...request, session, journal, lock, ledger, solvers, names, profile, now, processingTimeoutMs, log });
+    const replaces = request.replaces?.ca === issuer.ca ? request.replaces.certId : null;
+    const order = (session: AcmeSession): Promise<Issued> => {
+      const parts = {
+        session,
+        journal,
+        lock,
+        ledger,
+        solvers,
+        names,
+        profile,
+        replaces,
+        now,
+        processingTimeoutMs,
+        log,
+      };
+      return fulfil({ ...request, ...parts });
+    };
 
     let session = await accounts.open(connection, email);
     let issued: Issued;
