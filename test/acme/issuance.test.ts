@@ -143,7 +143,8 @@ test('challenge types and fields nobody knows are passed over', async () => {
 
 test('staging and production know nothing of each other, not even by way of what is replaced', async () => {
   await using production = await startSetup({ shim: { renewalInfo: true } });
-  await using staging = await startPebble({ httpPort: production.answers.port });
+  const env = { PEBBLE_WFE_NONCEREJECT: '0' };
+  await using staging = await startPebble({ httpPort: production.answers.port, env });
   await using stagingShim = await startShim(staging, { renewalInfo: true });
   const there = { ...production.config, ca: stagingShim.directoryUrl, trustedRoots: [stagingShim.trustedRoot] };
   const first = await production.obtain('a.example.com');
