@@ -22,7 +22,8 @@ import type { RunningService } from './services.ts';
 import { publicPorts } from '../certificates/preflight/ports.ts';
 import { createRenewer } from '../certificates/renewer.ts';
 import { createAnswerBoard } from '../certificates/solvers/answer_board.ts';
-import { findAnswer, removeExpiredAnswers } from '../certificates/solvers/kept_answers.ts';
+import { findAnswer } from '../certificates/solvers/kept_answers.ts';
+import { removeLeftovers } from '../certificates/solvers/solvers.ts';
 import { createFileStorage } from '../certificates/storage/file_storage.ts';
 import { formatProblem, loadConfig } from '../config/load.ts';
 import type { Config, ServiceConfig } from '../config/config.ts';
@@ -117,7 +118,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     });
 
   const board = createAnswerBoard((part) => pool.publish('challenges', part));
-  removeExpiredAnswers(storage, Date.now()).catch((error: unknown) => log.warn('challenges_not_cleaned', { error }));
+  void removeLeftovers({ acme: config.acme, storage, log, env });
   const renewer = createRenewer({
     sites: config.sites,
     acme: config.acme,

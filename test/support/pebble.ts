@@ -14,8 +14,10 @@ export interface Pebble extends AsyncDisposable {
   readonly directoryUrl: string;
   /** PEM file: who vouches for the directory's own https. */
   readonly trustedRoot: string;
-  /** `address:port` of the name server it asks, which answers every name with 127.0.0.1. */
+  /** `address:port` of its own name server, which answers every name with 127.0.0.1. */
   readonly nameServer: string;
+  /** Where it is told what to say: `http://address:port`. */
+  readonly nameServerApi: string;
   /** Changes what the name server says: `set-txt`, `clear-txt`, `set-cname`, `set-servfail` and the like. */
   dns(action: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
   /** PEM of the root its certificates end in; a new one at every start. */
@@ -41,6 +43,8 @@ export interface PebbleOptions {
   readonly httpPort: number;
   /** Where tls-alpn-01 is asked; without: where nobody listens. */
   readonly tlsPort?: number;
+  /** `address:port` it asks instead of its own name server. */
+  readonly nameServer?: string;
   readonly domainBlocklist?: readonly string[];
   /** Of its certificates, in seconds. */
   readonly lifetime?: number;
@@ -52,6 +56,7 @@ export interface PebbleOptions {
 
 export async function startPebble({
   httpPort,
+  nameServer,
   domainBlocklist = [],
   lifetime = 90 * 86_400,
   tlsPort,
@@ -102,7 +107,7 @@ export async function startPebble({
       '-https01=',
       '-tlsalpn01=',
     ]),
-    start('pebble', ['-config', path.join(folder, 'pebble.json'), '-dnsserver', `127.0.0.1:${dns}`]),
+    start('pebble', ['-config', path.join(folder, 'pebble.json'), '-dnsserver', nameServer ?? `127.0.0.1:${dns}`]),
   ];
   const trustedRoot = path.join(folder, ROOT_FILE);
   const agent = new Agent({ connect: { ca: readFileSync(trustedRoot, 'utf8') } });
@@ -112,6 +117,7 @@ export async function startPebble({
     if (response.statusCode !== 200) throw new Error(`${url} answered ${response.statusCode}`);
     return text;
   };
+  const nameServerApi = `http://127.0.0.1:${dnsManagement}`;
   const directoryUrl = `https://localhost:${port}/dir`;
   const stop = async (): Promise<void> => {
     for (const child of children) child.kill('SIGKILL');
@@ -128,9 +134,10 @@ export async function startPebble({
     directoryUrl,
     trustedRoot,
     nameServer: `127.0.0.1:${dns}`,
+    nameServerApi,
     dns: async (action, fields) => {
       const body = JSON.stringify(fields);
-      const response = await request(`http://127.0.0.1:${dnsManagement}/${action}`, { method: 'POST', body });
+      const response = await request(`${nameServerApi}/${action}`, { method: 'POST', body });
       const said = await response.body.text();
       if (response.statusCode !== 200) throw new Error(`${action} answered ${response.statusCode}: ${said}`);
     },

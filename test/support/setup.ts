@@ -15,6 +15,8 @@ const NEEDS: readonly Need[] = [
   { package: 'wrk', check: ['which', 'wrk'] },
   { package: 'nghttp2-client', check: ['which', 'h2load'] },
   { package: 'pebble', check: ['which', 'pebble', 'pebble-challtestsrv'] },
+  { package: 'bind9', check: ['/usr/sbin/named', '-v'] },
+  { package: 'bind9-dnsutils', check: ['which', 'dig'] },
   { package: 'uvicorn', check: ['which', 'uvicorn'] },
   { package: 'gunicorn', check: ['/usr/bin/python3', '-c', 'import gunicorn'] },
   { package: 'python3-fastapi', check: ['/usr/bin/python3', '-c', 'import fastapi'] },

@@ -17,6 +17,8 @@ export interface Challenge {
   readonly keyAuthorization: string;
   /** The account's URL, which a persistent record names. */
   readonly accountUrl: string;
+  /** Of dns-persist-01: what the CA says it is called in such records (its `issuer-domain-names`). */
+  readonly issuerDomains?: readonly string[];
 }
 
 /**
