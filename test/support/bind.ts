@@ -29,6 +29,8 @@ export interface BindOptions {
   readonly algorithm?: TsigKey['algorithm'];
   /** Whether changes need no key. */
   readonly open?: boolean;
+  /** Whether it follows names from one of its zones into another, as resolvers do; it knows no others. */
+  readonly recursion?: boolean;
 }
 
 export async function startBind({
@@ -36,6 +38,7 @@ export async function startBind({
   closed = [],
   algorithm = 'hmac-sha256',
   open = false,
+  recursion = false,
 }: BindOptions): Promise<Bind> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-bind-'));
   const port = await freePort();
@@ -53,12 +56,17 @@ ${lines}
     const allowed = closed.includes(zone) ? 'none' : open ? 'any' : `key ${key.name}`;
     return `zone "${zone}" { type primary; file "${zone}"; allow-update { ${allowed}; }; };`;
   });
+  if (recursion) {
+    // Its own root: nothing is asked of the world.
+    writeFileSync(path.join(folder, 'root'), '$TTL 1\n@ IN SOA . . 1 60 60 60 1\n@ IN NS localhost.\n');
+    sections.push('zone "." { type primary; file "root"; };');
+  }
   writeFileSync(
     path.join(folder, 'named.conf'),
     `options {
   directory "${folder}"; pid-file none; session-keyfile none; managed-keys-directory "${folder}";
   listen-on port ${port} { 127.0.0.1; }; listen-on-v6 { none; };
-  recursion no; dnssec-validation no; notify no; empty-zones-enable no;
+  recursion ${recursion ? 'yes' : 'no'}; dnssec-validation no; notify no; empty-zones-enable no;
 };
 controls {};
 key "${key.name}" { algorithm ${algorithm}; secret "${key.secret}"; };
