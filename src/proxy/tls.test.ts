@@ -20,15 +20,16 @@ interface Seen {
   readonly error: string | null;
   readonly resumed: boolean;
   readonly session: Buffer | undefined;
-  /** Ended by the other side, right after its handshake. */
-  readonly served: boolean;
+  /** For which hosts; null: not at all. */
+  readonly served: string | null;
 }
 
 const CHALLENGE = 'ACME challenge';
 
-/** A listener that serves app.example and nobody else; `armed`: names to contexts. */
+/** A listener that serves app.example and nobody else; `armed`: names to contexts. `local`: the address it is reached at. */
 async function listen(
   armed: ReadonlyMap<string, tls.SecureContext>,
+  local = '127.0.0.1',
 ): Promise<AsyncDisposable & { see(options: ConnectionOptions): Promise<Seen> }> {
   const folder = temporaryFolder();
   const { chain, key } = openInternalCa(createCertificateStore(folder), Date.now()).issue(
@@ -49,10 +50,13 @@ async function listen(
       await new Promise(setImmediate);
       return armed.get(name) ?? null;
     },
-    onSecure: ({ socket }) => socket.on('error', () => {}).end('served'),
+    onSecure: ({ socket, servesHost }) => {
+      const served = ['app.example', 'other.example'].filter(servesHost).join();
+      socket.on('error', () => {}).end(served);
+    },
     onError: () => {},
   });
-  const server = net.createServer((raw) => terminator.accept(raw, '127.0.0.1')).listen(0, '127.0.0.1');
+  const server = net.createServer((raw) => terminator.accept(raw, local)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   return {
@@ -64,7 +68,7 @@ async function listen(
           error: null,
           resumed: false,
           session: undefined,
-          served: false,
+          served: null,
         };
         const socket = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options }, () => {
           const { subject } = socket.getPeerCertificate() as Partial<PeerCertificate>;
@@ -73,7 +77,7 @@ async function listen(
           seen = { ...seen, shown, protocol: socket.alpnProtocol, resumed: socket.isSessionReused() };
         });
         socket.on('session', (session: Buffer) => (seen = { ...seen, session }));
-        socket.on('data', () => (seen = { ...seen, served: true }));
+        socket.on('data', (data) => (seen = { ...seen, served: String(data) }));
         socket.on('error', (error: NodeJS.ErrnoException) => (seen = { ...seen, error: error.code ?? '' }));
         socket.on('close', () => resolve(seen));
       }),
@@ -100,7 +104,7 @@ test('only who speaks nothing but acme-tls/1 sees the challenge; all others are 
       error: null,
       resumed: false,
       session: undefined,
-      served: false,
+      served: null,
     },
   );
   for (const [ALPNProtocols, protocol] of [
@@ -114,7 +118,7 @@ test('only who speaks nothing but acme-tls/1 sees the challenge; all others are 
       const client = await listener.see({ servername: 'app.example', maxVersion, ...list });
       assert.equal(client.shown, 'app.example');
       assert.equal(client.protocol, protocol);
-      assert.ok(client.served);
+      assert.equal(client.served, 'app.example');
     }
   }
 });
@@ -133,22 +137,22 @@ test('with nothing armed acme-tls/1 is refused with an alert, and never served',
   for (const servername of ['app.example', 'other.example']) {
     const ca = await listener.see({ servername, ALPNProtocols: ['acme-tls/1'] });
     assert.equal(ca.error, 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL');
-    assert.equal(ca.served, false);
+    assert.equal(ca.served, null);
   }
   const nameless = await listener.see({ ALPNProtocols: ['acme-tls/1'] });
   const old = await listener.see({ servername: 'app.example', maxVersion: 'TLSv1.2', ALPNProtocols: ['acme-tls/1'] });
-  assert.deepEqual([nameless.served, old.served], [false, false]);
+  assert.deepEqual([nameless.served, old.served], [null, null]);
 });
 
-test('a resumed session answers no challenge', async () => {
-  await using listener = await listen(armedFor('app.example'));
+test('a resumed session serves the hosts it served before, and answers no challenge', async () => {
+  await using listener = await listen(armedFor('app.example'), '192.0.2.1');
   for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
     const options = { servername: 'app.example', maxVersion };
     const { session } = await listener.see(options);
     assert.ok(session !== undefined);
     const again = await listener.see({ ...options, session });
-    assert.deepEqual([again.resumed, again.served], [true, true]);
+    assert.deepEqual([again.resumed, again.served], [true, 'app.example']);
     const ca = await listener.see({ ...options, session, ALPNProtocols: ['acme-tls/1'] });
-    assert.deepEqual([ca.shown, ca.served], [null, false]);
+    assert.deepEqual([ca.shown, ca.served], [null, null]);
   }
 });

@@ -135,7 +135,13 @@ export function createTlsTerminator(options: TlsTerminatorOptions): TlsTerminato
       // RFC 8737 section 3: the handshake was the answer. It was none where nothing is armed (a resumed session, TLS 1.2).
       if (socket.alpnProtocol === ACME_TLS) return socket.on('error', () => {}).destroySoon();
       socket.disableRenegotiation();
-      const shown = socket.servername ? options.certificates().entry(socket.servername.toLowerCase()) : base;
+      const { servername } = socket;
+      // OpenSSL keeps no server name with a session of TLS 1.2: whose certificate the client saw is not known any more.
+      if (!servername && socket.isSessionReused() && socket.getProtocol() === 'TLSv1.2') {
+        const { entry } = options.certificates();
+        return options.onSecure({ socket, servesHost: (host) => entry(host) !== undefined });
+      }
+      const shown = servername ? options.certificates().entry(servername.toLowerCase()) : base;
       const names = shown?.names ?? [];
       options.onSecure({ socket, servesHost: (host) => names.some((name) => covers(name, host)) });
     });
