@@ -32,8 +32,6 @@ export interface Pebble extends AsyncDisposable {
   accounts(): number;
   /** Origin of its management: `/roots/N`, `/cert-status-by-serial/HEX`; asked with `trustedRoot`. */
   readonly management: string;
-  /** Origin of its DNS server's management (pebble-challtestsrv). */
-  readonly dnsManagement: string;
   /** GET, over https trusted by `trustedRoot`. */
   get(url: string): Promise<string>;
 }
@@ -147,7 +145,6 @@ export async function startPebble({
     issued: () => log.match(/Issued certificate serial/g)?.length ?? 0,
     accounts: () => log.match(/There are now \d+ accounts/g)?.length ?? 0,
     management: `https://localhost:${management}`,
-    dnsManagement: `http://127.0.0.1:${dnsManagement}`,
     get,
     [Symbol.asyncDispose]: stop,
   };
