@@ -77,7 +77,7 @@ test('resumes sessions whichever proxy gave the ticket', async () => {
 test('keeps keys and the admin socket to itself', async () => {
   await using daemon = await startDaemon({ config: SITE });
   const mode = (file: string): number => statSync(path.join(daemon.folder, file)).mode & 0o777;
-  assert.equal(mode('state/internal/key.pem'), 0o600);
+  assert.equal(mode('state/internal/root.key'), 0o600);
   assert.equal(mode('state/certificates/internal/localhost/current/key.pem'), 0o600);
   assert.equal(mode('state/certificates'), 0o700);
   assert.equal(mode('run/admin.sock'), 0o600);

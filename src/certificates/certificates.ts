@@ -8,31 +8,33 @@ import { createHook } from './hook.ts';
 import { createLedger } from './ledger.ts';
 import { exitCodeOf } from './outcome.ts';
 import type { RenewalResult } from './outcome.ts';
-import type { PublicPorts } from './preflight/context.ts';
+import { publicPorts } from './preflight/ports.ts';
 import { runPreflight } from './preflight/preflight.ts';
 import { createRenewer } from './renewer.ts';
 import type { Renewer, RenewerOptions } from './renewer.ts';
 import { reasonCode } from './revocation.ts';
 import type { RevocationReason } from './revocation.ts';
 import type { AnswerBoard } from './solvers/answer_board.ts';
-import { createSolvers } from './solvers/solvers.ts';
+import { createSolvers, removeLeftovers } from './solvers/solvers.ts';
 import { createAcmeSource } from './sources/acme.ts';
 import { createFilesSource } from './sources/files.ts';
 import { createInternalSource } from './sources/internal.ts';
-import { ephemeralReason } from './storage/ephemeral.ts';
+import { findEphemeral } from './storage/ephemeral.ts';
 import type { FileStorage } from './storage/file_storage.ts';
 import { createMemoryStorage } from './storage/memory_storage.ts';
 import type { Storage } from './storage/storage.ts';
 import { createCertificateStore } from './store.ts';
-import type { AcmeConfig, Config, IssuerConfig } from '../config/config.ts';
+import type { AcmeConfig, Config, EntrypointConfig, IssuerConfig } from '../config/config.ts';
 import type { Logger } from '../log.ts';
 
 export interface CertificatesOptions {
   readonly config: Pick<Config, 'sites' | 'acme' | 'stateDirectory' | 'allowEphemeral'>;
   readonly storage: FileStorage;
   readonly board: AnswerBoard;
+  /** What commands of the operator's inherit. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** As the configuration says now. */
-  readonly ports: () => PublicPorts;
+  readonly entrypoints: () => readonly EntrypointConfig[];
   readonly publish: RenewerOptions['publish'];
   readonly servedSerial: RenewerOptions['servedSerial'];
   /** Sessions made with a key that may be known to others must not be resumed. */
@@ -51,10 +53,7 @@ export interface DryRunRequest {
 
 export class UnknownCertificateError extends Error {}
 
-export interface Certificates extends Pick<
-  Renewer,
-  'load' | 'start' | 'reload' | 'renew' | 'status' | 'internalRoot'
-> {
+export interface Certificates extends Pick<Renewer, 'load' | 'start' | 'reload' | 'renew' | 'status' | 'internalRoot'> {
   /** Other sites and CAs from now on; certificates that are still wanted stay. */
   setConfig(config: Pick<Config, 'sites' | 'acme'>): Promise<void>;
   /** Leaves nothing. Rejects with the reason of `signal`, when all that was armed is disarmed. */
@@ -69,7 +68,7 @@ export interface Certificates extends Pick<
 }
 
 export async function createCertificates(options: CertificatesOptions): Promise<Certificates> {
-  const { storage, board, log } = options;
+  const { storage, board, log, env } = options;
   let { acme } = options.config;
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -79,15 +78,19 @@ export async function createCertificates(options: CertificatesOptions): Promise<
   const issuerOver = (configured: AcmeConfig | null, kept: Storage, trial: boolean): Issuer =>
     createIssuer({
       storage: kept,
-      solvers: configured === null ? [] : createSolvers({ acme: configured, storage: kept, board, log }),
+      solvers:
+        configured === null
+          ? []
+          : createSolvers({ acme: configured, storage: kept, board, log, env, entrypoints: options.entrypoints() }),
       ledger: trial ? createTrialLedger() : ledger,
       log,
     });
   let issuer = issuerOver(acme, storage, false);
 
   for (const problem of await storage.problems()) log.warn('state_exposed', { problem });
-  const ephemeral = options.config.allowEphemeral ? null : await ephemeralReason(options.config.stateDirectory);
+  const ephemeral = options.config.allowEphemeral ? null : findEphemeral(options.config.stateDirectory, env);
   const source = createAcmeSource({ acme: () => acme, issuer: () => issuer, store, ephemeral, log, signal });
+  void removeLeftovers({ acme, storage, log, env });
   const hook = createHook(() => acme?.hook ?? null, log);
   const renewer = createRenewer({
     sites: options.config.sites,
@@ -143,7 +146,7 @@ export async function createCertificates(options: CertificatesOptions): Promise<
           directoryUrl,
           accountUrl: await issuer.accountUrl(first),
           agreedTerms: null,
-          ports: options.ports(),
+          ports: publicPorts(options.entrypoints()),
           armProbe: async (token, value) => {
             await board.put('http-01', token, value);
             return () => board.take('http-01', token, value);

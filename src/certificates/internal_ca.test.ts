@@ -62,7 +62,7 @@ test('keeps its root, and its key to itself', async () => {
   const root = await storage.read(ROOT_FILE);
   await openInternalCa(storage, Date.now());
   assert.equal(await storage.read(ROOT_FILE), root);
-  assert.equal(statSync(path.join(folder, 'internal/key.pem')).mode & 0o777, 0o600);
+  assert.equal(statSync(path.join(folder, 'internal/root.key')).mode & 0o777, 0o600);
 });
 
 test('makes a new root when the old one would not outlive what it issues', async () => {

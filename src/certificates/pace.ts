@@ -23,13 +23,13 @@ export function createPace(count: number, withinMs: number): (signal: AbortSigna
   /** When the last `count` were let through. */
   const times: number[] = [];
   let turn: Promise<void> = Promise.resolve();
-  const next = async (signal: AbortSignal): Promise<void> => {
+  const pass = async (signal: AbortSignal): Promise<void> => {
     const oldest = times.length < count ? -Infinity : (times.shift() ?? -Infinity);
     // A timer may fire a little early.
     for (let left; (left = oldest + withinMs - performance.now()) > 0 && !signal.aborted;) await sleep(left, signal);
     times.push(performance.now());
   };
-  return (signal) => (turn = turn.then(() => next(signal)));
+  return (signal) => (turn = turn.then(() => pass(signal)));
 }
 
 /** `run`, so that calls during a run share the one that begins after it. Each resolves when what it wanted has been done. */

@@ -128,8 +128,10 @@ export function createRenewer(options: RenewerOptions): Renewer {
 
   const whyPending = (item: Managed, now: number): string => {
     if (item.attempts === null) return 'the certificate is being obtained';
-    const next = new Date(decide(item, now).attemptAt).toISOString();
-    return `there is no certificate yet: ${item.attempts.error}; next attempt at ${next}`;
+    const { attemptAt } = decide(item, now);
+    // Files are read again when they change.
+    const next = Number.isFinite(attemptAt) ? `; next attempt at ${new Date(attemptAt).toISOString()}` : '';
+    return `there is no certificate yet: ${item.attempts.error}${next}`;
   };
 
   const tell = (event: CertificateEvent): void => {

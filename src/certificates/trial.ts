@@ -1,5 +1,5 @@
 /** How a trial order ended, in words that may leave the daemon: the CA's own, without tokens. */
-import { codeOf } from './outcome.ts';
+import { classify } from './acme/failure.ts';
 import type { RenewalCode } from './outcome.ts';
 import { describeError } from '../log.ts';
 
@@ -29,7 +29,7 @@ const URN = /^urn:ietf:params:acme:error:/;
 
 export function failedTrial(error: unknown): TrialResult {
   const reason = withoutTokens(describeError(error));
-  return { code: codeOf(error), reason, problem: problemOf(error, reason) };
+  return { code: classify(error).code, reason, problem: problemOf(error, reason) };
 }
 
 /** Tokens are of no use to a reader, and key authorizations are nobody's business. */

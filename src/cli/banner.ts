@@ -1,7 +1,7 @@
 /** What a person at a terminal is told at the start. */
 import type { ControlPlane } from '../control/api.ts';
 
-export function banner({ config, listeners, renewer }: ControlPlane): string {
+export function banner({ config, listeners, certificates }: ControlPlane): string {
   const lines: string[] = [''];
   const https = config.entrypoints.find(({ tls }) => tls);
   const http = config.entrypoints.find(({ tls }) => !tls);
@@ -17,7 +17,7 @@ export function banner({ config, listeners, renewer }: ControlPlane): string {
     if (secure && http !== undefined) lines.push(`  ${address('http', host, portOf(http.name))} redirects there`);
   }
   lines.push(`  admin socket ${config.admin.socket}`);
-  const root = renewer.internalRoot();
+  const root = certificates.internalRoot();
   if (root !== null) {
     lines.push(
       '',

@@ -77,8 +77,8 @@ async function renewAlone(options: RenewOptions, interrupted: AbortSignal): Prom
     try {
       report =
         trial === null
-          ? await plane.renewer.renew({ names, force })
-          : await plane.renewer.dryRun({ names, ...trial }, interrupted);
+          ? await plane.certificates.renew({ names, force })
+          : await plane.certificates.dryRun({ names, ...trial }, interrupted);
     } finally {
       interrupted.removeEventListener('abort', stop);
       await plane.stop('renewed');

@@ -2,7 +2,6 @@
  * The control plane's composition root: it decides what should be true and tells the proxies. Everything here is the same
  * three steps: change what is known, publish the part, await the acknowledgements.
  */
-import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { AccessFileError, prepareAccessFile } from './access_file.ts';
@@ -17,13 +16,13 @@ import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
 import { createProxyPool } from './proxies.ts';
 import type { LogWriter } from './log_writer.ts';
 import { planReload } from './reload.ts';
+import { servedSerial } from './served.ts';
 import { startService } from './services.ts';
 import type { RunningService } from './services.ts';
-import { publicPorts } from '../certificates/preflight/ports.ts';
-import { createRenewer } from '../certificates/renewer.ts';
+import { createTicketKeys } from './ticket_keys.ts';
+import { createCertificates } from '../certificates/certificates.ts';
 import { createAnswerBoard } from '../certificates/solvers/answer_board.ts';
 import { findAnswer } from '../certificates/solvers/kept_answers.ts';
-import { removeLeftovers } from '../certificates/solvers/solvers.ts';
 import { createFileStorage } from '../certificates/storage/file_storage.ts';
 import { formatProblem, loadConfig } from '../config/load.ts';
 import type { Config, ServiceConfig } from '../config/config.ts';
@@ -118,30 +117,26 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     });
 
   const board = createAnswerBoard((part) => pool.publish('challenges', part));
-  void removeLeftovers({ acme: config.acme, storage, log, env });
-  const renewer = createRenewer({
-    sites: config.sites,
-    acme: config.acme,
-    stateDirectory: config.stateDirectory,
-    solver: {
-      arm: (token, keyAuthorization) => board.put('http-01', token, keyAuthorization),
-      disarm: (token) => board.take('http-01', token, board.current('http-01', token) ?? ''),
-    },
-    ports: () => publicPorts(config.entrypoints),
-    publish: (certificates, pending) => pool.publish('certificates', { certificates, pending }),
+  const stopped = new AbortController();
+  const ticketKeys = createTicketKeys((part) => pool.publish('ticket_keys', part), stopped.signal);
+  const certificates = await createCertificates({
+    config,
+    storage,
+    board,
+    env,
+    entrypoints: () => config.entrypoints,
+    publish: (entries, pending) => pool.publish('certificates', { certificates: entries, pending }),
+    servedSerial: (name) => servedSerial(name, config.entrypoints),
+    rotateTicketKeys: ticketKeys.rotate,
     log,
   });
 
   pool.setListeners(listeners);
   void pool.publish('limits', limitsPart(config));
-  void pool.publish('ticket_keys', {
-    key: randomBytes(48).toString('base64'),
-    affinityKey: randomBytes(32).toString('base64'),
-  });
   void pool.publish('challenges', { http01: {}, tlsAlpn01: {} });
   for (const service of config.services) services.set(service.name, run(service));
   void publishUpstreams();
-  await renewer.load({ issue: options.purpose !== 'renew' });
+  await certificates.load({ issue: options.purpose !== 'renew' });
   void pool.publish('sites', sitesPart(config));
   await pool.start();
 
@@ -180,7 +175,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     listeners = opened;
     await publishUpstreams();
     await pool.publish('limits', limitsPart(config));
-    await renewer.setSites(config.sites, config.acme);
+    await certificates.setConfig(config);
     await pool.publish('sites', sitesPart(config));
     pool.setListeners(listeners);
     for (const listener of closed) listener.close();
@@ -210,7 +205,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     },
     services: () => [...services.values()],
     proxies: pool,
-    renewer,
+    certificates,
     startedAt,
     droppedLogLines: () => options.logWriter.dropped + pool.droppedLines,
     reload: () => {
@@ -236,7 +231,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         const graceMs = config.shutdown.gracePeriodMs;
         const begun = Date.now();
         log.info('stopping', { reason, grace_ms: graceMs });
-        renewer.stop();
+        stopped.abort();
+        certificates.stop();
         const drained = pool.stop(graceMs * PROXIES_SHARE);
         // Proxies accept no more: a socket left open here would take connections that nobody answers.
         for (const listener of listeners) listener.close();
@@ -253,7 +249,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     },
     stopped: ended.promise,
   };
-  if (options.purpose !== 'renew') renewer.start();
+  if (options.purpose !== 'renew') certificates.start();
   const admin: AdminServer = await startAdminServer(config.admin.socket, createApi(plane), log);
   return plane;
 }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
 import net from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
@@ -10,8 +9,7 @@ import type { ConnectionOptions, PeerCertificate } from 'node:tls';
 import { createCertificateIndex, createTlsTerminator } from './tls.ts';
 import { openInternalCa } from '../certificates/internal_ca.ts';
 import { challengeCertificate } from '../certificates/solvers/tls_alpn01.ts';
-import { createCertificateStore } from '../certificates/store.ts';
-import { temporaryFolder } from '../../test/support/daemon.ts';
+import { createMemoryStorage } from '../certificates/storage/memory_storage.ts';
 
 interface Seen {
   /** Of the certificate; null: the handshake failed, or was a resumption. */
@@ -31,12 +29,8 @@ async function listen(
   armed: ReadonlyMap<string, tls.SecureContext>,
   local = '127.0.0.1',
 ): Promise<AsyncDisposable & { see(options: ConnectionOptions): Promise<Seen> }> {
-  const folder = temporaryFolder();
-  const { chain, key } = openInternalCa(createCertificateStore(folder), Date.now()).issue(
-    ['app.example', '127.0.0.1'],
-    Date.now(),
-  );
-  rmSync(folder, { recursive: true });
+  const ca = await openInternalCa(createMemoryStorage(), Date.now());
+  const { chain, key } = ca.issue(['app.example', '127.0.0.1'], Date.now());
   const index = createCertificateIndex({
     certificates: [{ id: '1', names: ['app.example', '127.0.0.1'], certificate: chain, key }],
     pending: {},

@@ -42,7 +42,11 @@ export interface AcmeSource extends Source {
   /** Asks the CA when it wants the certificate to be renewed; never rejects. */
   askCa(item: Managed): Promise<void>;
   /** What is ordered for it, from that CA. */
-  requestFor(item: Managed, acme: AcmeConfig, issuer: IssuerConfig): Omit<ObtainRequest, 'stillNeeded' | 'install' | 'signal'>;
+  requestFor(
+    item: Managed,
+    acme: AcmeConfig,
+    issuer: IssuerConfig,
+  ): Omit<ObtainRequest, 'stillNeeded' | 'install' | 'signal'>;
 }
 
 export function createAcmeSource(options: AcmeSourceOptions): AcmeSource {
@@ -107,7 +111,8 @@ export function createAcmeSource(options: AcmeSourceOptions): AcmeSource {
     }
   };
 
-  const heldOf = ({ certificate, order }: Managed): Held | null => (certificate === null ? null : { ...certificate, order });
+  const heldOf = ({ certificate, order }: Managed): Held | null =>
+    certificate === null ? null : { ...certificate, order };
 
   const decideNow = (item: Managed, now: number): Decision => {
     const { ari, attempts, order } = item;
@@ -131,6 +136,7 @@ export function createAcmeSource(options: AcmeSourceOptions): AcmeSource {
   const requestFor: AcmeSource['requestFor'] = (item, acme, issuer) => {
     const { certificate, order, name, hosts } = item;
     const theirs = certificate !== null && order?.issuer === issuer.ca;
+    const certId = theirs ? certificateId(certificate.chain) : null;
     return {
       name,
       hosts,
@@ -139,7 +145,7 @@ export function createAcmeSource(options: AcmeSourceOptions): AcmeSource {
       challenges: acme.challenges,
       keyType: acme.keyType,
       reuseKey: acme.reuseKey && theirs ? certificate.key : null,
-      replaces: theirs ? certificateId(certificate.chain) : null,
+      replaces: certId === null ? null : { ca: issuer.ca, certId },
       currentSerial: certificate?.serial ?? null,
       exempt: false,
       force: false,
