@@ -10,7 +10,7 @@ import { safeName } from './storage/keys.ts';
 import type { Storage } from './storage/storage.ts';
 import { describeError } from '../log.ts';
 
-export { issuerSlug, safeName } from './storage/keys.ts';
+export { IMPORTED, issuerSlug, safeName } from './storage/keys.ts';
 export { StorageError } from './storage/storage.ts';
 export type { CertificateMeta } from './generations.ts';
 

@@ -1,5 +1,6 @@
 /** The command line: argv → verb → exit code. */
 import { parseArgs } from 'node:util';
+import { certs } from './certs.ts';
 import { reload } from './reload.ts';
 import { renew } from './renew.ts';
 import { run } from './run.ts';
@@ -26,6 +27,12 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
                                      CA is staging (as configured), production or a directory's URL
   proxy renew [NAME…] --preflight-only [--json]
                                      the same without the trial order
+  proxy certs [list] [--json]        the certificates that are kept
+  proxy certs import (--certificate FILE [--key FILE] | --pkcs12 FILE | --certbot DIR) [--passphrase P]
+                                     have sites serve what others obtained, until it is due; P is file:PATH
+                                     or '\${NAME}' of the environment
+  proxy certs export NAME (--out DIR | --pkcs12 FILE --passphrase P)
+                                     a certificate and its key, for another program
 
   -c, --config FILE   else $PROXY_CONFIG, ./proxy.yaml, ./config/proxy.yaml, /etc/proxy/proxy.yaml
   --socket PATH       the daemon's admin socket, else as the configuration says
@@ -42,12 +49,20 @@ const OPTIONS = {
   'preflight-only': { type: 'boolean', default: false },
   ca: { type: 'string' },
   timeout: { type: 'string' },
+  certificate: { type: 'string' },
+  key: { type: 'string' },
+  certbot: { type: 'string' },
+  pkcs12: { type: 'string' },
+  passphrase: { type: 'string' },
+  out: { type: 'string' },
   help: { type: 'boolean', short: 'h', default: false },
   version: { type: 'boolean', short: 'v', default: false },
 } as const;
 
 /** Those that only some verbs take. */
-const OPTIONAL = ['socket', 'json', 'effective', 'force', 'dry-run', 'preflight-only', 'ca', 'timeout'] as const;
+const TRANSFER = ['certificate', 'key', 'certbot', 'pkcs12', 'passphrase', 'out'] as const;
+const TRIAL = ['dry-run', 'preflight-only', 'ca', 'timeout'] as const;
+const OPTIONAL = ['socket', 'json', 'effective', 'force', ...TRIAL, ...TRANSFER] as const;
 
 /** Which options, beside `--config`, a verb takes. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
@@ -56,7 +71,8 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   schema: [],
   reload: ['socket'],
   status: ['socket', 'json'],
-  renew: ['socket', 'json', 'force', 'dry-run', 'preflight-only', 'ca', 'timeout'],
+  renew: ['socket', 'json', 'force', ...TRIAL],
+  certs: ['socket', 'json', ...TRANSFER],
 };
 
 type Values = ReturnType<typeof parseOptions>['values'];
@@ -84,7 +100,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
   const takes = TAKES[verb];
   if (takes === undefined) return misused(`there is no verb "${verb}"`);
-  if (names.length > 0 && verb !== 'renew') return misused(`"${verb}" takes no argument "${names[0]}"`);
+  if (names.length > 0 && verb !== 'renew' && verb !== 'certs')
+    return misused(`"${verb}" takes no argument "${names[0]}"`);
   for (const option of OPTIONAL) {
     const given = values[option] !== undefined && values[option] !== false;
     if (given && !takes.includes(option)) return misused(`"${verb}" takes no --${option}`);
@@ -100,6 +117,10 @@ export async function main(argv: readonly string[]): Promise<number> {
       return reload(values.socket, values.config);
     case 'status':
       return status(values.socket, values.config, values.json);
+    case 'certs': {
+      const { config, socket, json, certificate, key, certbot, pkcs12, passphrase, out } = values;
+      return certs({ words: names, config, socket, json, certificate, key, certbot, pkcs12, passphrase, out });
+    }
     default:
       return startRenewal(names, values);
   }

@@ -14,7 +14,7 @@ export function draftOf(file: string): string {
 }
 
 /** Whole or not at all, 0600, durable when it resolves; makes the folders it needs below `root`, and `root` itself. */
-export async function writeWhole(root: string, file: string, content: string): Promise<void> {
+export async function writeWhole(root: string, file: string, content: string | Uint8Array): Promise<void> {
   const folder = path.dirname(file);
   const draft = draftOf(file);
   try {

@@ -19,3 +19,6 @@ export function safeName(name: string): string {
   // A DNS name may be longer than a file's with its ending.
   return `${word.slice(0, MAX_NAME - 17)}-${createHash('sha256').update(word).digest('hex').slice(0, 16)}`;
 }
+
+/** Stands for a CA where certificates are kept that an operator brought, whoever issued them. */
+export const IMPORTED = 'imported';
