@@ -19,6 +19,7 @@ function config(pebble: Pebble, { hosts = HOST, testCa = '' } = {}): string {
   return `acme:
   email: ops@example.com
   agree_tos: true
+  resolvers: ["${pebble.nameServer}"]
   issuers: [{ ca: "${pebble.directoryUrl}", trusted_roots: [${pebble.trustedRoot}]${testCa} }]
 sites: [{ hosts: [${hosts}], service: web }]${RECORDING_SERVICE}`;
 }

@@ -218,11 +218,11 @@ test('the account’s key is changed and the account ended by hand', async () =>
   await using pebble = await startPebble({ httpPort: ports.http });
   await using daemon = await startDaemon({ config: config([pebble]), ports });
   await eventually(async () => (await serial(daemon)) || undefined);
-  const changed = await daemon.verb('account', 'rollover');
+  const changed = await daemon.verb('certs', 'account', 'rollover');
   assert.equal(changed.code, 0, changed.stderr);
   assert.equal((await daemon.verb('renew', '--force')).code, 0, 'the account goes on with its new key');
   assert.equal(pebble.accounts(), 1);
-  assert.equal((await daemon.verb('account', 'deactivate')).code, 0);
+  assert.equal((await daemon.verb('certs', 'account', 'deactivate')).code, 0);
   assert.equal((await daemon.verb('renew', '--force')).code, 0);
   assert.equal(pebble.accounts(), 2);
 });

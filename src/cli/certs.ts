@@ -1,5 +1,6 @@
-/** `proxy certs`: what is kept, brought in and taken out, with a daemon and without. */
-import { callDaemon, DaemonUnreachableError } from './admin_client.ts';
+/** `proxy certs`: what is served, kept, brought in and taken out; what only a daemon can do is `certs_online.ts`'s. */
+import { callDaemon, DaemonError, DaemonUnreachableError } from './admin_client.ts';
+import { changeAccounts, listServed, revoke } from './certs_online.ts';
 import { findSocket, readConfiguration } from './configuration.ts';
 import { readPassphrase } from './passphrase.ts';
 import { complain, complainAbout, formatTable, print } from './terminal.ts';
@@ -13,7 +14,7 @@ import type { Config } from '../config/config.ts';
 import { describeError } from '../log.ts';
 
 export interface CertsOptions {
-  /** `list` (default), `import` or `export`, and what that is about. */
+  /** `list` (default), `import`, `export`, `revoke` or `account`, and what that is about. */
   readonly words: readonly string[];
   readonly config: string | undefined;
   readonly socket: string | undefined;
@@ -24,6 +25,8 @@ export interface CertsOptions {
   readonly pkcs12: string | undefined;
   readonly passphrase: string | undefined;
   readonly out: string | undefined;
+  readonly reason: string | undefined;
+  readonly withCertificateKey: boolean;
 }
 
 /** Exit 0; 1 failed or misused; 2 bad configuration; 7 the storage failed; 8 only some were imported. */
@@ -33,6 +36,14 @@ export async function certs(options: CertsOptions): Promise<number> {
   if (problem !== null) {
     complain(`proxy: ${problem}`);
     complain('see: proxy --help');
+    return 1;
+  }
+  try {
+    const online = await askDaemon(what, rest, options);
+    if (online !== null) return online;
+  } catch (error) {
+    complainAbout(error);
+    if (error instanceof DaemonError) for (const detail of error.details) complain(detail);
     return 1;
   }
   const config = readConfiguration(options.config);
@@ -48,10 +59,36 @@ export async function certs(options: CertsOptions): Promise<number> {
   }
 }
 
+/** null: it is no daemon's business, or none runs and the storage can tell. */
+async function askDaemon(what: string, [name = '']: readonly string[], options: CertsOptions): Promise<number | null> {
+  if (what === 'import' || what === 'export') return null;
+  const socket = findSocket(options.socket, options.config);
+  const { reason = 'unspecified', withCertificateKey, json } = options;
+  if (what === 'revoke') return revoke(socket, { name, reason, withCertificateKey });
+  if (what === 'account') return changeAccounts(socket, name === 'rollover' ? 'rollover' : 'deactivate');
+  try {
+    return await listServed(socket, json);
+  } catch (error) {
+    if (error instanceof DaemonUnreachableError && options.socket === undefined) return null;
+    throw error;
+  }
+}
+
 /** What is wrong with what was asked; null: nothing. */
 function misuse(what: string, rest: readonly string[], options: CertsOptions): string | null {
-  const { certificate, key, certbot, pkcs12, passphrase, out, json } = options;
+  const { certificate, key, certbot, pkcs12, passphrase, out, json, reason, withCertificateKey } = options;
   const given = (...values: readonly (string | undefined)[]): number => values.filter((it) => it !== undefined).length;
+  if (what !== 'revoke' && (reason !== undefined || withCertificateKey))
+    return '--reason and --with-certificate-key belong to "certs revoke"';
+  if (what === 'revoke' && rest.length !== 1) return 'give one name: proxy certs revoke NAME';
+  if (what === 'account' && !(rest.length === 1 && ['rollover', 'deactivate'].includes(rest[0] ?? ''))) {
+    return '"certs account" is followed by rollover or deactivate';
+  }
+  if (what === 'revoke' || what === 'account') {
+    return given(certificate, key, certbot, pkcs12, passphrase, out) > 0 || json
+      ? `"certs ${what}" takes none of these options`
+      : null;
+  }
   if (what !== 'export' && rest.length > 0) return `"certs ${what}" takes no argument "${rest[0]}"`;
   switch (what) {
     case 'list':
@@ -68,7 +105,7 @@ function misuse(what: string, rest: readonly string[], options: CertsOptions): s
       if (pkcs12 !== undefined) return passphrase === undefined ? '--pkcs12 needs a --passphrase' : null;
       return passphrase !== undefined ? '--passphrase belongs to --pkcs12' : null;
     default:
-      return `there is no "certs ${what}": it is list, import or export`;
+      return `there is no "certs ${what}": it is list, import, export, revoke or account`;
   }
 }
 

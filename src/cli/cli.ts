@@ -27,12 +27,17 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
                                      CA is staging (as configured), production or a directory's URL
   proxy renew [NAME…] --preflight-only [--json]
                                      the same without the trial order
-  proxy certs [list] [--json]        the certificates that are kept
+  proxy certs [list] [--json]        what is served, until when, what happens next and why; without a daemon, what is kept
   proxy certs import (--certificate FILE [--key FILE] | --pkcs12 FILE | --certbot DIR) [--passphrase P]
                                      have sites serve what others obtained, until it is due; P is file:PATH
                                      or '\${NAME}' of the environment
   proxy certs export NAME (--out DIR | --pkcs12 FILE --passphrase P)
                                      a certificate and its key, for another program
+  proxy certs revoke NAME [--reason R] [--with-certificate-key]
+                                     revoke it and put another with a new key in its place; R is unspecified,
+                                     keyCompromise, superseded or cessationOfOperation
+  proxy certs account (rollover | deactivate)
+                                     give our account at the CA another key, or end it
 
   -c, --config FILE   else $PROXY_CONFIG, ./proxy.yaml, ./config/proxy.yaml, /etc/proxy/proxy.yaml
   --socket PATH       the daemon's admin socket, else as the configuration says
@@ -55,14 +60,17 @@ const OPTIONS = {
   pkcs12: { type: 'string' },
   passphrase: { type: 'string' },
   out: { type: 'string' },
+  reason: { type: 'string' },
+  'with-certificate-key': { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
   version: { type: 'boolean', short: 'v', default: false },
 } as const;
 
 /** Those that only some verbs take. */
 const TRANSFER = ['certificate', 'key', 'certbot', 'pkcs12', 'passphrase', 'out'] as const;
+const REVOCATION = ['reason', 'with-certificate-key'] as const;
 const TRIAL = ['dry-run', 'preflight-only', 'ca', 'timeout'] as const;
-const OPTIONAL = ['socket', 'json', 'effective', 'force', ...TRIAL, ...TRANSFER] as const;
+const OPTIONAL = ['socket', 'json', 'effective', 'force', ...TRIAL, ...TRANSFER, ...REVOCATION] as const;
 
 /** Which options, beside `--config`, a verb takes. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
@@ -72,7 +80,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   reload: ['socket'],
   status: ['socket', 'json'],
   renew: ['socket', 'json', 'force', ...TRIAL],
-  certs: ['socket', 'json', ...TRANSFER],
+  certs: ['socket', 'json', ...TRANSFER, ...REVOCATION],
 };
 
 type Values = ReturnType<typeof parseOptions>['values'];
@@ -118,8 +126,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     case 'status':
       return status(values.socket, values.config, values.json);
     case 'certs': {
-      const { config, socket, json, certificate, key, certbot, pkcs12, passphrase, out } = values;
-      return certs({ words: names, config, socket, json, certificate, key, certbot, pkcs12, passphrase, out });
+      const { config, socket, json, certificate, key, certbot, pkcs12, passphrase, out, reason } = values;
+      const withCertificateKey = values['with-certificate-key'];
+      const transfer = { certificate, key, certbot, pkcs12, passphrase, out };
+      return certs({ words: names, config, socket, json, ...transfer, reason, withCertificateKey });
     }
     default:
       return startRenewal(names, values);
