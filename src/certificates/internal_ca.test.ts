@@ -72,3 +72,10 @@ test('makes a new root when the old one would not outlive what it issues', async
   await openInternalCa(storage, Date.now());
   assert.notEqual(await storage.read(ROOT_FILE), old);
 });
+
+test('of several that open it at once, on one folder, all use one root', async () => {
+  const now = Date.now();
+  const cas = await Promise.all([1, 2, 3].map(() => openInternalCa(createFileStorage(folder), now)));
+  const root = new X509Certificate((await createFileStorage(folder).read(ROOT_FILE)) ?? '');
+  for (const ca of cas) assert.ok(new X509Certificate(ca.issue(['a.internal'], now).chain).verify(root.publicKey));
+});

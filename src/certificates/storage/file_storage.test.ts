@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -147,6 +148,41 @@ test('leaves no draft behind, and the probe leaves nothing', async () => {
   await storage.remove('a');
   await storage.probe();
   assert.deepEqual(readdirSync(folder, { recursive: true }), ['locks']);
+});
+
+test('what killed writers left is removed an hour after, and nothing else', async () => {
+  const storage = createFileStorage(folder);
+  await storage.write('a/b', 'kept');
+  writeFileSync(path.join(folder, 'a/.new-0123456789abcdef'), 'half a key');
+  const removed = '.new-fedcba9876543210';
+  mkdirSync(path.join(folder, removed));
+  writeFileSync(path.join(folder, removed, 'key.pem'), 'of a removed one');
+  writeFileSync(path.join(folder, '.new-ideas'), 'not ours');
+  await storage.sweep(Date.now() + 3_500_000);
+  assert.deepEqual(readdirSync(folder).toSorted(), [removed, '.new-ideas', 'a']);
+  await storage.sweep(Date.now() + 3_700_000);
+  assert.deepEqual(readdirSync(folder, { recursive: true }).toSorted(), ['.new-ideas', 'a', 'a/b']);
+  await createFileStorage(path.join(folder, 'nothing')).sweep(Date.now());
+});
+
+test('a writer killed at any moment leaves the old text or the new one', async () => {
+  const module = path.join(import.meta.dirname, 'file_storage.ts');
+  const script = `const { createFileStorage } = await import(${JSON.stringify(module)});
+    const storage = createFileStorage(${JSON.stringify(folder)});
+    for (let i = 0; ; i++) { await storage.write('a/b', String(i % 10).repeat(50_000)); process.stdout.write('.'); }`;
+  const storage = createFileStorage(folder);
+  for (let round = 0; round < 10; round++) {
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(child.stdout, 'data');
+    // Each time at another point of its work.
+    for (let i = 0; i < round * 7; i++) await new Promise((resolve) => setImmediate(resolve));
+    child.kill('SIGKILL');
+    await once(child, 'close');
+    assert.match((await storage.read('a/b')) ?? 'nothing', /^(\d)\1{49999}$/);
+    assert.deepEqual(await storage.list('a'), ['b']);
+  }
 });
 
 test('says what to do when the folder cannot be made', async () => {

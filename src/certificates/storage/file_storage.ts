@@ -7,6 +7,7 @@ import { takeFileLock } from './file_lock.ts';
 import { listExposed } from './exposure.ts';
 import { StorageError } from './storage.ts';
 import type { Storage } from './storage.ts';
+import { sweep } from './sweep.ts';
 import { createTurns } from './turns.ts';
 
 const PROBE_BYTES = 10 * 1024;
@@ -17,6 +18,8 @@ export interface FileStorage extends Storage {
    * readable is told of and still served; only its owner can say who may have read it, so nothing is mended silently.
    */
   problems(): Promise<readonly string[]>;
+  /** Removes what killed writers left. `now` in milliseconds since the epoch. */
+  sweep(now: number): Promise<void>;
 }
 
 /** Nothing is made before something is written. */
@@ -76,6 +79,7 @@ export function createFileStorage(root: string): FileStorage {
         await storage.remove(key);
       }
     },
+    sweep: async (now) => writing(() => sweep(base, now)),
     problems: async () => (await reading(() => listExposed(base))) ?? [],
   };
   return storage;

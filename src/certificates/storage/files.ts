@@ -5,12 +5,13 @@ import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { StorageError } from './storage.ts';
 
-/** Names of what is not finished, or not wanted any more: no key begins with a dot. */
-export const UNFINISHED = '.new-';
-
-/** A neighbour of `file` that nobody else writes. */
+/** A neighbour of `file` that nobody else writes: not finished, or not wanted any more. No key begins with a dot. */
 export function draftOf(file: string): string {
-  return path.join(path.dirname(file), `${UNFINISHED}${randomBytes(8).toString('hex')}`);
+  return path.join(path.dirname(file), `.new-${randomBytes(8).toString('hex')}`);
+}
+
+export function isUnfinished(name: string): boolean {
+  return /^\.new-[0-9a-f]{16}$/.test(name);
 }
 
 /** Whole or not at all, 0600, durable when it resolves; makes the folders it needs below `root`, and `root` itself. */
