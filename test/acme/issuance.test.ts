@@ -6,7 +6,7 @@ import { requestFor, startSetup } from '../support/acme_setup.ts';
 import { rewriteJson, startShim } from '../support/acme_shim.ts';
 import type { Shim } from '../support/acme_shim.ts';
 import { startPebble } from '../support/pebble.ts';
-import { issuerSlug } from '../../src/certificates/store.ts';
+import { issuerSlug } from '../../src/certificates/storage/keys.ts';
 
 test('a first certificate costs one order, and leaves neither journal nor answer behind', async () => {
   await using setup = await startSetup();

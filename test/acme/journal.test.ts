@@ -110,7 +110,7 @@ test('an order that takes too long is left to the journal, and is not ordered ag
 
 const WRONG: readonly (readonly [string, (answer: ShimAnswer, other: string) => ShimAnswer, RegExp])[] = [
   ['for another key and name', (answer, other) => ({ ...answer, body: other }), /not the certificate|private key/],
-  ['without its chain', (answer) => ({ ...answer, body: leafOf(answer.body) }), /issuer is missing|chain/],
+  ['without its chain', (answer) => ({ ...answer, body: leafOf(answer.body) }), /came alone/],
   ['with another chain', (answer, other) => ({ ...answer, body: leafOf(answer.body) + restOf(other) }), /chain/],
   ['that is garbage', (answer) => ({ ...answer, body: 'garbage' }), /no certificate|cannot be read/],
   [
@@ -156,7 +156,7 @@ test('a certificate for fewer names than were ordered is not installed', async (
   );
   await assert.rejects(
     setup.obtain([HOST, 'b.example.com'], { reuseKey: certificate.key }),
-    /it is for a\.example\.com, and a\.example\.com, b\.example\.com were ordered/,
+    /it lacks b\.example\.com/,
   );
   assert.equal(setup.installed.length, 1);
 });

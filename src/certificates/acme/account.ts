@@ -12,7 +12,7 @@ import { fieldsOf } from './transport.ts';
 import type { Transport } from './transport.ts';
 import type { Ledger } from '../ledger.ts';
 import type { Storage } from '../storage/storage.ts';
-import { issuerSlug } from '../store.ts';
+import { issuerSlug } from '../storage/keys.ts';
 import type { IssuerConfig } from '../../config/config.ts';
 import type { Logger } from '../../log.ts';
 

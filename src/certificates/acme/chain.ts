@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { OrderError } from './errors.ts';
 import type { AcmeSession } from './session.ts';
+import { splitChain } from '../certificate.ts';
 import type { Logger } from '../../log.ts';
 
 /** PEM, leaf first. `preferred`: common name of the root; when no chain ends there, the CA's default is taken. */
@@ -31,9 +32,9 @@ function textOf(data: unknown): string {
 
 /** Who issued the last certificate of a chain: CAs leave the root itself out. */
 export function rootOf(chain: string): string | null {
-  const last = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)?.at(-1);
-  if (last === undefined) return null;
   try {
+    const last = splitChain(chain).at(-1);
+    if (last === undefined) return null;
     return /^CN=(.*)$/m.exec(new X509Certificate(last).issuer)?.[1] ?? null;
   } catch {
     return null;

@@ -2,11 +2,10 @@
  * How far an order is, kept before each step that cannot be undone, so that whoever comes after a crash goes on with it
  * instead of ordering again. The private key is kept before anything is asked for.
  */
-import { createHash } from 'node:crypto';
 import { fieldsOf } from './transport.ts';
 import type { KeyType } from '../../config/config.ts';
 import type { Storage } from '../storage/storage.ts';
-import { issuerSlug } from '../store.ts';
+import { issuerSlug, safeName } from '../storage/keys.ts';
 
 /** `intent`: a key is there. `ordered`: the CA has made the order. `finalizing`: the CA may have seen the key. */
 export type Step = 'intent' | 'ordered' | 'finalizing';
@@ -66,17 +65,6 @@ export function openJournal(storage: Storage, ca: string, name: string): Journal
 /** Where the order of a certificate is kept, and the name of its lock. */
 export function orderKey(ca: string, name: string): string {
   return `orders/${issuerSlug(ca)}/${safeName(name)}`;
-}
-
-/** Longer ones do not fit beside what is added to them. */
-const MAX_NAME = 200;
-
-/** A plain file name for what a certificate is called. */
-export function safeName(name: string): string {
-  const plain = name.replace(/^\*\./, '_wildcard.');
-  if (plain.length <= MAX_NAME) return plain;
-  const digest = createHash('sha256').update(plain).digest('hex').slice(0, 16);
-  return `${plain.slice(0, MAX_NAME - 17)}-${digest}`;
 }
 
 function parse(text: string | null): unknown {
