@@ -161,7 +161,7 @@ function findTsig(message: Buffer): TsigRecord | null {
 
 /** RFC 8945 section 5.3: its signature covers the request's, itself without the record, and what the record says. */
 function isAuthentic(message: Buffer, tsig: TsigRecord, key: TsigKey, requestMac: Buffer): boolean {
-  if (tsig.name !== key.name.toLowerCase() || tsig.algorithm !== key.algorithm) return false;
+  if (tsig.name !== key.name.toLowerCase().replace(/\.$/, '') || tsig.algorithm !== key.algorithm) return false;
   const bare = Buffer.from(message.subarray(0, tsig.at));
   bare.writeUInt16BE(bare.readUInt16BE(10) - 1, 10);
   const mac = macOf(key, [uint16(requestMac.length), requestMac, bare, variablesOf(key, tsig)]);

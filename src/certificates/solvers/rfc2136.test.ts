@@ -52,6 +52,14 @@ test('makes one record beside another and removes it alone, in the zone the serv
   }
 });
 
+test('names may be written with a final dot and in any case, as name servers do', async () => {
+  await using bind = await startBind({ zones: { 'example.test': '' } });
+  const key = { ...bind.key, name: 'Test-Key.' };
+  const editor = createRfc2136(optionsFor(bind, { key, zone: 'Example.test.', host: 'localhost' }));
+  await editor.add(record('a.example.test'), SIGNAL);
+  assert.deepEqual(await bind.dig('a.example.test', 'TXT'), ['value']);
+});
+
 test('a server that asks for no key is sent none', async () => {
   await using bind = await startBind({ zones: { 'example.test': '' }, open: true });
   await createRfc2136(optionsFor(bind, { key: null })).add(record('a.example.test'), SIGNAL);
