@@ -67,39 +67,42 @@ function reasonAgainst(value: string, grant: PersistentGrant, now: number): stri
   return Number(until) * 1000 > now ? null : `one ended at ${new Date(Number(until) * 1000).toISOString()}`;
 }
 
-export interface DnsPersist01Options {
-  readonly lookup: DnsLookup;
+export interface PersistentWish {
+  /** Without `*.`. */
+  readonly name: string;
+  readonly wildcard: boolean;
+  readonly accountUrl: string;
+  /** Any of them will do; none: what is known of the account's CA. */
+  readonly issuerDomains: readonly string[];
 }
 
-export function createDnsPersist01({ lookup }: DnsPersist01Options): Solver {
+/** The record that is to be made, and what is wrong with what DNS shows now; `missing` null: nothing. */
+export async function lookForPersistentRecord(
+  lookup: DnsLookup,
+  { name, wildcard, accountUrl, issuerDomains }: PersistentWish,
+  now: number,
+): Promise<{ readonly record: PersistentRecord; readonly missing: string | null }> {
+  const [first = issuerOf(accountUrl), ...others] = issuerDomains;
+  const grant: PersistentGrant = { name, issuerDomain: first, accountUrl, wildcard, until: null };
+  const record = persistentRecord(grant);
+  const answer = await lookup.txt(record.name);
+  if (answer.state !== 'answered') return { record, missing: `DNS does not answer (${answer.code})` };
+  const grants = [grant, ...others.map((issuerDomain) => ({ ...grant, issuerDomain }))];
+  const missing = grants.map((one) => missingFromRecords(answer.values, one, now));
+  return { record, missing: missing.includes(null) ? null : (missing[0] ?? null) };
+}
+
+export function createDnsPersist01({ lookup }: { readonly lookup: DnsLookup }): Solver {
   return {
     type: 'dns-persist-01',
     solves: ({ type }) => type === 'dns',
-    arm: async ({ identifier, wildcard, accountUrl, issuerDomains }, signal) => {
+    arm: async ({ identifier, wildcard, accountUrl, issuerDomains = [] }, signal) => {
       signal.throwIfAborted();
-      // The CA says under which names it may be meant; any of them will do.
-      const domains =
-        issuerDomains === undefined || issuerDomains.length === 0 ? [issuerOf(accountUrl)] : issuerDomains;
-      const grants = domains.map((issuerDomain): PersistentGrant => ({
-        name: identifier.value,
-        issuerDomain,
-        accountUrl,
-        wildcard,
-        until: null,
-      }));
-      const [first] = grants;
-      if (first === undefined) return;
-      const wanted = persistentRecord(first);
-      const answer = await lookup.txt(wanted.name);
-      const missing =
-        answer.state === 'answered'
-          ? grants.map((grant) => missingFromRecords(answer.values, grant, Date.now()))
-          : [`DNS does not answer (${answer.code})`];
-      if (missing.includes(null)) return;
-      throw new ChallengeError(
-        'RECORD_MISSING',
-        `${missing[0]}; make this record once: ${wanted.name}. IN TXT "${wanted.value}"`,
-      );
+      const wish: PersistentWish = { name: identifier.value, wildcard, accountUrl, issuerDomains };
+      const { record, missing } = await lookForPersistentRecord(lookup, wish, Date.now());
+      if (missing === null) return;
+      const line = `${record.name}. IN TXT "${record.value}"`;
+      throw new ChallengeError('RECORD_MISSING', `${missing}; make this record once: ${line}`);
     },
     disarm: () => Promise.resolve(),
   };
