@@ -78,7 +78,7 @@ test('a wildcard with its apex by a command, which is undone whatever comes of t
       `#!${process.execPath}
 const [action, name, value] = process.argv.slice(2);
 const body = JSON.stringify({ host: name + '.', ...(action === 'present' ? { value } : {}) });
-const answer = await fetch('${pebble.nameServerApi}/' + (action === 'present' ? 'set-txt' : 'clear-txt'), { method: 'POST', body });
+const answer = await fetch('${pebble.dns.api}/' + (action === 'present' ? 'set-txt' : 'clear-txt'), { method: 'POST', body });
 process.exit(answer.ok ? 0 : 1);
 `,
     );
@@ -87,11 +87,11 @@ process.exit(answer.ok ? 0 : 1);
       method: { type: 'exec', command: [program], timeoutMs: 10_000 },
       propagationTimeoutMs: 5_000,
     };
-    const acme = { challenges: ['dns-01'], dns, resolvers: [pebble.nameServer] } as const;
+    const acme = { challenges: ['dns-01'], dns, resolvers: [pebble.dns.server] } as const;
     const [solver] = solversFor(acme);
     assert.ok(solver !== undefined);
     const seen = async (): Promise<string> => {
-      const [host = '', port = ''] = pebble.nameServer.split(':');
+      const [host = '', port = ''] = pebble.dns.server.split(':');
       const { stdout } = await run('dig', [`@${host}`, '-p', port, '+short', '_acme-challenge.example.org', 'TXT']);
       return stdout;
     };

@@ -42,8 +42,9 @@ type Report = z.infer<typeof report>;
 type Result = z.infer<typeof result>;
 type Finding = z.infer<typeof finding>;
 
-export function parseDryRunReport(value: unknown): Report {
-  return report.parse(value);
+/** null: it is not one this version knows. */
+export function parseDryRunReport(value: unknown): Report | null {
+  return report.safeParse(value).data ?? null;
 }
 
 const NOT_PROVEN = `What a dry run cannot show: the rate limits of the CA that is asked for real, and whether it takes our account

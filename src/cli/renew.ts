@@ -94,9 +94,10 @@ async function renewAlone(options: RenewOptions, interrupted: AbortSignal): Prom
 function tell(report: unknown, json: boolean): number {
   const fields = isRecord(report) ? report : {};
   const results = Array.isArray(fields['results']) ? fields['results'].filter(isRecord) : [];
+  const trial = parseDryRunReport(report);
   if (json) print(JSON.stringify(report, null, 2));
   else if (results.length === 0) print('there is no certificate to renew');
-  else if (fields['dryRun'] === true) print(renderDryRun(parseDryRunReport(report), Date.now()));
+  else if (trial !== null) print(renderDryRun(trial, Date.now()));
   else print(formatTable(results.map(describe)));
   return typeof fields['exitCode'] === 'number' ? fields['exitCode'] : 1;
 }

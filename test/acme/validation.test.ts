@@ -28,7 +28,7 @@ function createDnsSolver(pebble: () => Pebble): Solver & { readonly records: Rea
     records.set(name, values);
     const post = async (path: string, body: object): Promise<void> => {
       const options = { method: 'POST', body: JSON.stringify(body) } as const;
-      await (await request(`${pebble().nameServerApi}/${path}`, options)).body.dump();
+      await (await request(`${pebble().dns.api}/${path}`, options)).body.dump();
     };
     await post('clear-txt', { host: name });
     for (const text of values) await post('set-txt', { host: name, value: text });
@@ -77,7 +77,7 @@ test('a port nobody listens on, and a name that does not resolve, are told apart
   await using closed = await startSetup({ pebble: { httpPort: await freePort() } });
   assert.equal((await validationOf(closed.obtain('a.example.com'))).failures[0]?.type, 'connection');
   await using nameless = await startSetup();
-  const at = `${nameless.pebble.nameServerApi}/set-servfail`;
+  const at = `${nameless.pebble.dns.api}/set-servfail`;
   const body = JSON.stringify({ host: 'a.example.com.' });
   await (await request(at, { method: 'POST', body })).body.dump();
   const error = await validationOf(nameless.obtain('a.example.com'));

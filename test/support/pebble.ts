@@ -5,6 +5,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Agent, request } from 'undici';
+import { createDnsControl } from './challtestsrv.ts';
+import type { DnsControl } from './challtestsrv.ts';
 import { freePort } from './daemon.ts';
 import { eventually } from './eventually.ts';
 import { openInternalCa, ROOT_FILE } from '../../src/certificates/internal_ca.ts';
@@ -14,12 +16,8 @@ export interface Pebble extends AsyncDisposable {
   readonly directoryUrl: string;
   /** PEM file: who vouches for the directory's own https. */
   readonly trustedRoot: string;
-  /** `address:port` of its own name server, which answers every name with 127.0.0.1. */
-  readonly nameServer: string;
-  /** Where it is told what to say: `http://address:port`. */
-  readonly nameServerApi: string;
-  /** Changes what the name server says: `set-txt`, `clear-txt`, `set-cname`, `set-servfail` and the like. */
-  dns(action: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
+  /** What it is told when it looks names up; all of them are 127.0.0.1 otherwise. */
+  readonly dns: DnsControl;
   /** PEM of the root its certificates end in; a new one at every start. */
   issuerRoot(): Promise<string>;
   /** Everything it said so far. */
@@ -115,7 +113,6 @@ export async function startPebble({
     if (response.statusCode !== 200) throw new Error(`${url} answered ${response.statusCode}`);
     return text;
   };
-  const nameServerApi = `http://127.0.0.1:${dnsManagement}`;
   const directoryUrl = `https://localhost:${port}/dir`;
   const stop = async (): Promise<void> => {
     for (const child of children) child.kill('SIGKILL');
@@ -131,14 +128,7 @@ export async function startPebble({
   return {
     directoryUrl,
     trustedRoot,
-    nameServer: `127.0.0.1:${dns}`,
-    nameServerApi,
-    dns: async (action, fields) => {
-      const body = JSON.stringify(fields);
-      const response = await request(`${nameServerApi}/${action}`, { method: 'POST', body });
-      const said = await response.body.text();
-      if (response.statusCode !== 200) throw new Error(`${action} answered ${response.statusCode}: ${said}`);
-    },
+    dns: createDnsControl(`127.0.0.1:${dns}`, `http://127.0.0.1:${dnsManagement}`),
     issuerRoot: () => get(`https://localhost:${management}/roots/0`),
     log: () => log,
     orders: () => log.match(/Added order /g)?.length ?? 0,

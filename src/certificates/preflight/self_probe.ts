@@ -90,7 +90,7 @@ export function judgeProbe(host: string, address: string, outcome: FetchOutcome,
     case 'other': {
       const who = outcome.server === '' ? '' : `, by a server that calls itself "${outcome.server}"`;
       const said = `${outcome.url} at ${address} is answered with ${outcome.status}${who}, not by this proxy`;
-      if (isKnown ? isNamed || at.localAddresses.includes(address) : isLocal) return notThisProxy(subject, said);
+      if (isKnown ? isNamed : isLocal) return notThisProxy(subject, said);
       // Behind NAT a router often answers its own public address itself when it is asked from inside.
       if (!isKnown && at.localAddresses.every(isPrivate) && !isPrivate(address)) return hairpin(subject, said);
       return net.isIPv6(address) ? elsewhere6(subject, said) : elsewhere4(subject, said);

@@ -1,0 +1,330 @@
+/** `proxy renew --dry-run`: what stands in the way of a certificate is named before a CA is asked, and nothing stays. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { test } from 'node:test';
+import { startCaFront } from './support/ca_front.ts';
+import type { CaFront } from './support/ca_front.ts';
+import { freePort, RECORDING_SERVICE, ROOT, startDaemon, temporaryFolder } from './support/daemon.ts';
+import type { Daemon, Ports } from './support/daemon.ts';
+import { eventually } from './support/eventually.ts';
+import { startPebble } from './support/pebble.ts';
+import type { Pebble } from './support/pebble.ts';
+import { startSomebodyElse } from './support/somebody_else.ts';
+import type { DryRunReport, DryRunResult } from '../src/certificates/dry_run.ts';
+
+const META = { caaIdentities: ['ca.example'], profiles: { classic: 'the usual' } };
+/** What each says of itself; `production` must not be asked by a dry run. */
+const DIRECTORIES = {
+  production: { meta: META },
+  trial: { meta: META },
+  skewed: { meta: META, headers: { date: new Date(Date.now() - 2 * 3_600_000).toUTCString() } },
+  profiles: { meta: { ...META, profiles: { tlsserver: 'another' } } },
+  page: { body: '<html>Welcome to the hotel</html>', headers: { 'content-type': 'text/html' } },
+  bound: { meta: { ...META, externalAccountRequired: true } },
+  stalling: { meta: META, urls: (origin: string) => ({ newOrder: `${origin}/stalls` }) },
+};
+const HEALTHY = 'healthy.example.com';
+
+/** Every path below a folder with its kind, mode, change times and content. */
+function picture(folder: string): string {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .toSorted()
+    .map((name) => {
+      const file = path.join(folder, name);
+      const stat = lstatSync(file);
+      const content = stat.isFile()
+        ? createHash('sha256').update(readFileSync(file)).digest('hex')
+        : stat.isSymbolicLink()
+          ? readlinkSync(file)
+          : '';
+      return [name, stat.mode, stat.mtimeMs, stat.ctimeMs, stat.size, content].join(' ');
+    })
+    .join('\n');
+}
+
+interface Stage extends AsyncDisposable {
+  readonly pebble: Pebble;
+  readonly front: CaFront;
+  readonly daemon: Daemon;
+  readonly ports: Ports;
+  readonly state: string;
+}
+
+/** A daemon with a certificate for every host, all of them from `production`. */
+async function arrange(hosts: readonly string[], { asNobody = false } = {}): Promise<Stage> {
+  const ports = { http: await freePort(), https: await freePort() };
+  await using stack = new AsyncDisposableStack();
+  const pebble = stack.use(await startPebble({ httpPort: ports.http }));
+  const front = stack.use(await startCaFront(pebble, DIRECTORIES));
+  const folder = temporaryFolder();
+  stack.defer(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  if (asNobody) chownSync(folder, NOBODY, NOBODY);
+  const roots = [pebble.trustedRoot, front.trustedRoot].map((file, i) => {
+    const copy = path.join(folder, `root-${i}.pem`);
+    writeFileSync(copy, readFileSync(file));
+    return copy;
+  });
+  const config = `acme:
+  email: ops@example.com
+  agree_tos: true
+  resolvers: ["${pebble.dns.server}"]
+  public_addresses: [127.0.0.1, 127.0.0.3]
+  issuers:
+    - ca: "${front.directoryUrl('production')}"
+      test_ca: "${front.directoryUrl('trial')}"
+      trusted_roots: [${roots.join(', ')}]
+      profile: classic
+sites: [${hosts.map((host) => `{ hosts: [${host}], service: web }`).join(', ')}]${RECORDING_SERVICE}`;
+  const wrapper = asNobody ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--'] : [];
+  // On one address of loopback alone: others stand for the rest of the world.
+  const daemon = stack.use(await startDaemon({ config, ports, folder, host: '127.0.0.1', wrapper }));
+  await eventually(
+    async () => {
+      const { certificates } = await daemon.status();
+      return certificates.length === hosts.length && certificates.every(({ serial }) => serial !== null);
+    },
+    { withinMs: 30_000 },
+  );
+  const state = path.join(folder, 'state');
+  const owned = stack.move();
+  return { pebble, front, daemon, ports, state, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+const NOBODY = 65_534;
+
+async function tryOne(daemon: Daemon, ...args: readonly string[]): Promise<DryRunResult & { readonly exit: number }> {
+  const { code, stdout, stderr } = await daemon.verb('renew', ...args, '--dry-run', '--json');
+  assert.doesNotThrow(() => JSON.parse(stdout), stdout + stderr);
+  const { results, exitCode } = JSON.parse(stdout) as DryRunReport;
+  assert.equal(code, exitCode);
+  assert.equal(results.length, 1, stdout);
+  const [result] = results;
+  assert.ok(result !== undefined);
+  return { ...result, exit: exitCode };
+}
+
+function failedCodes({ preflight }: DryRunResult): string[] {
+  return preflight.findings.filter(({ level }) => level === 'fail').map(({ code }) => code);
+}
+
+function assertNamed(result: DryRunResult & { readonly exit: number }, code: string, fix: RegExp, exit = 3): void {
+  assert.deepEqual(failedCodes(result), [code], JSON.stringify(result.preflight.findings, null, 1));
+  assert.equal(result.exit, exit);
+  assert.equal(result.trial, null, 'nothing is ordered');
+  assert.match(result.preflight.findings.find((finding) => finding.code === code)?.fix ?? '', fix);
+}
+
+test('names each of the faults of a name by its own code, and orders nothing', async (t) => {
+  const name = (word: string): string => `${word}.example.com`;
+  const hosts = ['wrong', 'six', 'caa', 'account', 'method', 'servfail', 'port', 'loop'].map(name);
+  await using stage = await arrange([...hosts, HEALTHY]);
+  const { pebble, front, daemon, ports, state } = stage;
+  const { dns } = pebble;
+  await using other = await startSomebodyElse(ports.http, ['127.0.0.2', '127.0.0.3', '::1'], (request, response) => {
+    if (request.headers.host?.startsWith('loop.') === true) response.writeHead(302, { location: request.url });
+    else response.writeHead(404, { server: 'parking' });
+    response.end();
+  });
+  await dns.addresses4(name('wrong'), ['127.0.0.2']);
+  await dns.addresses6(name('six'), ['::1']);
+  await dns.caa(name('caa'), [{ tag: 'issue', value: 'other.example' }]);
+  await dns.caa(name('account'), [{ tag: 'issue', value: 'ca.example; accounturi=https://ca.example/acct/1' }]);
+  await dns.caa(name('method'), [{ tag: 'issue', value: 'ca.example; validationmethods=dns-01' }]);
+  await dns.servfail(name('servfail'));
+  await dns.addresses4(name('port'), ['127.0.0.3']);
+  await dns.addresses4(name('loop'), ['127.0.0.2']);
+  const before = { production: front.requests('production'), orders: pebble.orders(), state: picture(state) };
+
+  const faults: readonly [string, string, RegExp][] = [
+    ['wrong', 'dns_address_wrong', /A record/],
+    ['six', 'dns_aaaa_elsewhere', /AAAA record/],
+    ['caa', 'caa_issue_forbids', /caa\.example\.com\. CAA 0 issue "ca\.example"/],
+    ['account', 'caa_accounturi', /accounturi/],
+    ['method', 'caa_validationmethods', /validationmethods/],
+    ['port', 'port80_not_ours', /stop what holds that port/],
+    ['loop', 'redirect_loop', /acme-challenge/],
+  ];
+  for (const [host, code, fix] of faults) {
+    await t.test(code, async () => assertNamed(await tryOne(daemon, name(host)), code, fix));
+  }
+  await t.test('dns_servfail', async () => {
+    const result = await tryOne(daemon, name('servfail'));
+    assert.deepEqual(failedCodes(result), ['dns_servfail', 'caa_servfail']);
+    assert.equal(result.exit, 3);
+  });
+  await t.test('clock_skew', async () => {
+    const result = await tryOne(daemon, HEALTHY, '--ca', front.directoryUrl('skewed'));
+    assertNamed(result, 'clock_skew', /NTP/);
+    assert.match(JSON.stringify(result.preflight), /120 minutes ahead/);
+  });
+  await t.test('profile_unknown', async () => {
+    const result = await tryOne(daemon, HEALTHY, '--ca', front.directoryUrl('profiles'));
+    assertNamed(result, 'profile_unknown', /profile/);
+    assert.match(JSON.stringify(result.preflight), /tlsserver/);
+  });
+  await t.test('ca_unreachable', async () => {
+    const nobody = `https://localhost:${await freePort()}/dir`;
+    assertNamed(await tryOne(daemon, HEALTHY, '--ca', nobody), 'ca_unreachable', /firewall/, 4);
+  });
+  await t.test('ca_not_a_directory', async () => {
+    const result = await tryOne(daemon, HEALTHY, '--ca', front.directoryUrl('page'));
+    assertNamed(result, 'ca_not_a_directory', /acme\.issuers/, 4);
+  });
+  await t.test('eab_required', async () => {
+    assertNamed(await tryOne(daemon, HEALTHY, '--ca', front.directoryUrl('bound')), 'eab_required', /hmac_key/);
+  });
+
+  assert.equal(pebble.orders(), before.orders, 'no order');
+  await t.test('and all is well with a healthy one', async () => {
+    const result = await tryOne(daemon, HEALTHY);
+    assert.deepEqual([result.exit, result.outcome, result.trial?.code], [0, 'would_renew', 0]);
+    assert.deepEqual(
+      result.preflight.findings.filter(({ level }) => level !== 'ok').map(({ code }) => code),
+      ['port_not_80'],
+    );
+    assert.equal(pebble.orders(), before.orders + 1);
+  });
+  assert.equal(front.requests('production'), before.production, 'the CA that issues for real was not asked');
+  assert.equal(picture(state), before.state);
+  assert.ok(other.asked.length > 0);
+});
+
+test('tells people the same in a table and a paragraph for each fault, and exits 8 when names differ', async () => {
+  await using stage = await arrange([HEALTHY, 'wrong.example.com']);
+  const { pebble, daemon, ports } = stage;
+  await using _ = await startSomebodyElse(ports.http, ['127.0.0.2'], (_request, response) => {
+    response.writeHead(403, { server: 'parking' });
+    response.end();
+  });
+  await pebble.dns.addresses4('wrong.example.com', ['127.0.0.2']);
+  const { code, stdout, stderr } = await daemon.verb('renew', '--dry-run');
+  assert.equal(code, 8, stdout + stderr);
+  assert.match(stdout, /^NAME +CA +CHALLENGE +PREFLIGHT +TRIAL +REAL CERT$/m);
+  assert.match(
+    stdout,
+    /^healthy\.example\.com +localhost:\d+ +http-01 +warning: port_not_80 +ok +\d+d.* left, renews in/m,
+  );
+  assert.match(stdout, /^wrong\.example\.com .* FAILED: dns_address_wrong +not tried /m);
+  assert.match(stdout, /^FAILED dns_address_wrong \(wrong\.example\.com at 127\.0\.0\.2\), for wrong\.example\.com$/m);
+  assert.match(
+    stdout,
+    /^ {2}why: http:\/\/wrong\S+ at 127\.0\.0\.2 is answered with 403, by a server that calls itself "parking"/m,
+  );
+  assert.match(stdout, /^ {2}fix: point the A record/m);
+  assert.match(stdout, /What a dry run cannot show/);
+  assert.equal(stderr, '', 'no progress where there is no terminal');
+});
+
+test('--preflight-only orders nothing, a name nobody knows is told, and misuse is refused', async () => {
+  await using stage = await arrange([HEALTHY]);
+  const { pebble, daemon } = stage;
+  const orders = pebble.orders();
+  const { code, stdout } = await daemon.verb('renew', '--preflight-only');
+  assert.equal(code, 0, stdout);
+  assert.match(stdout, /not asked for/);
+  assert.equal(pebble.orders(), orders);
+  const unknown = await tryOne(daemon, 'unknown.example.com');
+  assert.equal(unknown.exit, 1);
+  assert.match(unknown.reason ?? '', /there are: healthy\.example\.com/);
+  for (const args of [
+    ['--ca', 'staging'],
+    ['--dry-run', '--ca', 'http://plain.example/'],
+    ['--dry-run', '--timeout', 'soon'],
+  ]) {
+    assert.equal((await daemon.verb('renew', ...args)).code, 1, args.join(' '));
+  }
+});
+
+test('storage that cannot be written to is told before an order, exit 7', async () => {
+  await using stage = await arrange([HEALTHY], { asNobody: process.getuid?.() === 0 });
+  const { pebble, daemon, state } = stage;
+  const certificates = path.join(state, 'certificates');
+  const orders = pebble.orders();
+  chmodSync(certificates, 0o500);
+  const result = await tryOne(daemon, HEALTHY);
+  assertNamed(result, 'storage_read_only', /daemon's user/, 7);
+  assert.match(JSON.stringify(result.preflight), /EACCES/);
+  chmodSync(certificates, 0o700);
+  assert.equal((await tryOne(daemon, HEALTHY)).exit, 0);
+  assert.equal(pebble.orders(), orders + 1);
+});
+
+test('a trial that does not end is given up after --timeout, as the CA’s fault', async () => {
+  await using stage = await arrange([HEALTHY]);
+  const { daemon, front } = stage;
+  const result = await tryOne(daemon, HEALTHY, '--ca', front.directoryUrl('stalling'), '--timeout', '1500ms');
+  assert.equal(result.exit, 4);
+  assert.match(result.reason ?? '', /not finished within 1\.5 s/);
+});
+
+test('Ctrl-C in the middle of a trial exits 130; what was armed is disarmed and nothing has changed', async () => {
+  const host = 'slow.example.com';
+  await using stage = await arrange([host]);
+  const { pebble, daemon, ports, state } = stage;
+  const probe = (url: string): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const options = { port: ports.http, path: url, headers: { host }, agent: false as const };
+      http
+        .get({ host: '127.0.0.1', ...options }, (answer) => resolve(answer.resume().statusCode ?? 0))
+        .on('error', reject);
+    });
+  // A front end that passes on what preflight asks, and is silent when the CA comes.
+  await using front = await startSomebodyElse(ports.http, ['127.0.0.2'], (request, response) => {
+    if (request.headers['user-agent']?.includes('preflight') !== true) return;
+    http.get({ host: '127.0.0.1', port: ports.http, path: request.url, headers: request.headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 500);
+      answer.pipe(response);
+    });
+  });
+  await pebble.dns.addresses4(host, ['127.0.0.2']);
+  const before = picture(state);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const asked = front.asked.length;
+    const child = spawn(process.execPath, [path.join(ROOT, 'src/main.ts'), 'renew', '--dry-run', '-c', daemon.file]);
+    const exited = new Promise((resolve) => child.once('close', resolve));
+    // The first is preflight's, the second the CA's.
+    await eventually(() => front.asked.length >= asked + 2);
+    const [first = '', second = ''] = front.asked.slice(asked);
+    assert.notEqual(first, second);
+    assert.equal(await probe(second), 200, 'it is armed now');
+    assert.notEqual(await probe(first), 200, "preflight's own is gone already");
+    child.kill(signal);
+    assert.equal(await exited, 130);
+    await eventually(async () => (await probe(second)) !== 200, { withinMs: 3_000 });
+  }
+  assert.equal(picture(state), before);
+  assert.deepEqual(daemon.events('admin_request_failed'), []);
+});
+
+test('without a daemon it tries by itself and leaves nothing; who holds its port is told', async () => {
+  await using stage = await arrange([HEALTHY]);
+  const { pebble, daemon, ports, state } = stage;
+  daemon.child.kill('SIGTERM');
+  await daemon.exited;
+  const before = picture(state);
+  const orders = pebble.orders();
+  const { code, stdout, stderr } = await daemon.verb('renew', '--dry-run', '--json');
+  assert.equal(code, 0, stdout + stderr);
+  assert.equal(pebble.orders(), orders + 1);
+  await using _ = await startSomebodyElse(ports.http, ['127.0.0.1'], (_request, response) => response.end());
+  const held = await daemon.verb('renew', '--dry-run');
+  assert.equal(held.code, 3);
+  assert.match(
+    held.stderr,
+    new RegExp(`port ${ports.http} on 127\\.0\\.0\\.1 is in use by .+ \\(pid ${process.pid}\\)`),
+  );
+  assert.equal(picture(state), before);
+});
