@@ -226,3 +226,83 @@ test('the account’s key is changed and the account ended by hand', async () =>
   assert.equal((await daemon.verb('renew', '--force')).code, 0);
   assert.equal(pebble.accounts(), 2);
 });
+
+test('an expired certificate is served while its CA is away, also after a restart', async () => {
+  const ports = await freePorts();
+  const folder = temporaryFolder();
+  const port = await freePort();
+  let expired = '';
+  {
+    await using pebble = await startPebble({ httpPort: ports.http, lifetime: 4 });
+    await using shim = await startShim(pebble, { port });
+    await using daemon = await startDaemon({ config: config([shim]), ports, folder });
+    expired = await eventually(async () => (await serial(daemon)) || undefined);
+    // From now on nobody can renew it.
+    shim.script('newOrder', problem('serverInternal', 500));
+    await eventually(() => daemon.events('certificate_expiring').some(({ alarm }) => alarm === 'expired'), {
+      withinMs: 15_000,
+    });
+    expired = await serial(daemon);
+    writeFileSync(path.join(folder, 'shared/root.pem'), readFileSync(shim.trustedRoot));
+  }
+  const gone = { directoryUrl: `https://localhost:${port}/dir`, trustedRoot: path.join(folder, 'shared/root.pem') };
+  await using again = await startDaemon({ config: config([gone]), ports, folder });
+  assert.equal(await serial(again), expired);
+  const { stdout } = await again.verb('certs');
+  assert.match(stdout, /EXPIRED/);
+  assert.equal((await again.verb('renew')).code, 4);
+  assert.equal(await serial(again), expired, 'nothing was taken away');
+});
+
+test('a first start without a certificate refuses that name on 443, and serves the others', async () => {
+  const ports = await freePorts();
+  await using pebble = await startPebble({ httpPort: ports.http });
+  const dead = { directoryUrl: `https://localhost:${await freePort()}/dir`, trustedRoot: pebble.trustedRoot };
+  const text = config([dead]).replace('sites:', 'sites:\n  - { hosts: [localhost], service: web }');
+  await using daemon = await startDaemon({ config: text, ports });
+  await eventually(() => daemon.events('certificate_failed').length === 1);
+  assert.equal(await serial(daemon), '');
+  assert.notEqual(await serial(daemon, 'localhost'), '');
+  const { stdout } = await run('curl', ['-sSk', '-o', '/dev/null', '-w', '%{http_code}', daemon.origin]);
+  assert.equal(stdout, '200');
+});
+
+test('a site whose names change gets another certificate, and serves the old names meanwhile', async () => {
+  const ports = await freePorts();
+  await using pebble = await startPebble({ httpPort: ports.http });
+  await using shim = await startShim(pebble);
+  await using daemon = await startDaemon({ config: config([shim]), ports });
+  const before = await eventually(async () => (await serial(daemon)) || undefined);
+  shim.script('newOrder', problem('serverInternal', 500), { times: 1 });
+  writeFileSync(
+    daemon.file,
+    readFileSync(daemon.file, 'utf8').replace(`hosts: [${HOST}]`, `hosts: [${HOST}, www.example.com]`),
+  );
+  assert.equal((await daemon.verb('reload')).code, 0);
+  await eventually(() => daemon.events('certificate_failed').length === 1);
+  assert.equal(await serial(daemon), before);
+  assert.equal(await serial(daemon, 'www.example.com'), '');
+  assert.equal((await daemon.verb('renew')).code, 0);
+  const after = await serial(daemon);
+  assert.notEqual(after, before);
+  assert.equal(await serial(daemon, 'www.example.com'), after);
+});
+
+test('another key type is due at once; so soon after the one before it takes an operator’s word', async () => {
+  const ports = await freePorts();
+  await using pebble = await startPebble({ httpPort: ports.http });
+  await using daemon = await startDaemon({ config: config([pebble]), ports });
+  await eventually(async () => (await serial(daemon)) || undefined);
+  const text = readFileSync(daemon.file, 'utf8').replace('agree_tos: true', 'agree_tos: true\n  key_type: rsa2048');
+  writeFileSync(daemon.file, text);
+  assert.equal((await daemon.verb('reload')).code, 0);
+  const [told] = await eventually(async () => {
+    const all = await certificates(daemon);
+    return all[0]?.last_error !== null && all;
+  });
+  assert.equal(told?.renew_reason, 'key_type_changed');
+  assert.match(told.last_error ?? '', /1 within 1 h of exactly these names/);
+  assert.equal((await daemon.verb('renew', '--force')).code, 0);
+  const { stdout } = await run('openssl', ['s_client', '-connect', `127.0.0.1:${ports.https}`, '-servername', HOST]);
+  assert.match(stdout, /Peer signature type: RSA/i);
+});

@@ -87,7 +87,10 @@ export async function createCertificates(options: CertificatesOptions): Promise<
     });
   let issuer = issuerOver(acme, storage, false);
 
-  for (const problem of await storage.problems()) log.warn('state_exposed', { problem });
+  const tellExposed = async (): Promise<void> => {
+    for (const problem of await storage.problems()) log.warn('state_exposed', { problem });
+  };
+  tellExposed().catch((error: unknown) => log.warn('state_not_checked', { error }));
   const ephemeral = options.config.allowEphemeral ? null : findEphemeral(options.config.stateDirectory, env);
   const source = createAcmeSource({ acme: () => acme, issuer: () => issuer, store, ephemeral, log, signal });
   void removeLeftovers({ acme, storage, log, env });
@@ -113,16 +116,17 @@ export async function createCertificates(options: CertificatesOptions): Promise<
   const tryAll = async ({ names, ca, ...request }: DryRunRequest, ended: AbortSignal): Promise<DryRunReport> => {
     const { items } = renewer.select(names);
     const status = new Map(renewer.status().map((one) => [one.name, one]));
-    const certificates = items.map(({ name, hosts, mode, certificate, ari }) => ({
-      name,
-      hosts,
-      mode,
-      real: certificate && {
-        notAfter: certificate.notAfter,
-        renewAt: status.get(name)?.decision?.dueAt ?? null,
-        window: ari,
-      },
-    }));
+    const certificates = items.map(({ name, hosts, mode, certificate, ari }) => {
+      const renewAt = status.get(name)?.decision?.dueAt ?? null;
+      const lifeMs = certificate === null ? undefined : certificate.notAfter - certificate.notBefore;
+      return {
+        name,
+        hosts,
+        mode,
+        real: certificate && { notAfter: certificate.notAfter, renewAt, window: ari },
+        ...(renewAt === null || lifeMs === undefined ? {} : { dueAt: renewAt, lifeMs }),
+      };
+    });
     if (acme === null) {
       const none = (): never => {
         throw new Error('no CA is configured');

@@ -2,7 +2,7 @@
 import type { Check } from './context.ts';
 import { failure, passed, warning } from './finding.ts';
 
-export const checkBudget: Check = async ({ name, hosts }, { ledger, issuer }) => {
+export const checkBudget: Check = async ({ name, hosts, dueAt = 0, lifeMs = null }, { ledger, issuer }) => {
   if (ledger === null) return [];
   const key = { ca: issuer.ca, names: hosts };
   const { issued, allowed, nextAt } = await ledger.budget(key);
@@ -18,8 +18,9 @@ export const checkBudget: Check = async ({ name, hosts }, { ledger, issuer }) =>
       ),
     ];
   }
-  const verdict = await ledger.mayOrder({ ...key, exempt: false, force: false, lifeMs: null });
-  if (!verdict.ok) {
+  const verdict = await ledger.mayOrder({ ...key, exempt: false, force: false, lifeMs });
+  // What is in the way now is out of it by then.
+  if (!verdict.ok && verdict.until > dueAt) {
     const until = new Date(verdict.until).toISOString();
     const message = `an order would have to wait until ${until}: ${verdict.reason}`;
     return [warning('budget', 'order_must_wait', name, message, 'wait, or see whether renew --force may go before')];

@@ -19,6 +19,10 @@ export interface WantedCertificate {
   /** What operators call it. */
   readonly name: string;
   readonly hosts: readonly string[];
+  /** When the real one is to be renewed, in milliseconds since the epoch; without: now. */
+  readonly dueAt?: number;
+  /** Of the real one, in milliseconds. */
+  readonly lifeMs?: number;
 }
 
 export interface PreflightOptions {
