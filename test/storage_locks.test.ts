@@ -8,6 +8,8 @@ import readline from 'node:readline';
 import { afterEach, beforeEach, test } from 'node:test';
 import { run } from './support/processes.ts';
 import { createFileStorage } from '../src/certificates/storage/file_storage.ts';
+import type { Lock } from '../src/certificates/storage/storage.ts';
+import { sleep } from '../src/lifecycle.ts';
 
 const HOLDER = path.join(import.meta.dirname, 'fixtures/lock_holder.ts');
 const NAME = 'certificates/ca/a.example';
@@ -97,6 +99,26 @@ test('the lock of a killed process of another machine is taken over within 15 s'
   const file = path.join(folder, 'locks', `${NAME}.lock`);
   writeFileSync(file, readFileSync(file, 'utf8').replace(/"boot":"[^"]*"/, '"boot":"another"'));
   await take(15_000);
+});
+
+test('of many that find the lock of a dead process, one at a time gets it', async () => {
+  await using holder = await startHolder();
+  holder.kill('SIGKILL');
+  await holder.ended;
+  let inside = 0;
+  let most = 0;
+  const work = async (lock: Lock): Promise<void> => {
+    most = Math.max(most, ++inside);
+    await sleep(20);
+    await lock.assertHeld();
+    inside -= 1;
+  };
+  // Each with a storage of its own: between these only the file counts.
+  const jobs = Array.from({ length: 10 }, () =>
+    createFileStorage(folder).withLock(NAME, AbortSignal.timeout(15_000), work),
+  );
+  await Promise.all(jobs);
+  assert.equal(most, 1);
 });
 
 test('an empty lock file is nobody’s: it is taken over after 2 s', async () => {

@@ -27,10 +27,12 @@ export async function takeFileLock(root: string, file: string, signal: AbortSign
   let sighting: Sighting | null = null;
   for (;;) {
     signal.throwIfAborted();
-    const handle = await create(root, file, formatRecord(record, 0));
-    if (handle !== null) return hold(file, handle, record);
     const text = await readText(file);
-    if (text === null) continue;
+    if (text === null) {
+      const handle = await create(root, file, formatRecord(record, 0));
+      if (handle !== null) return hold(file, handle, record);
+      continue;
+    }
     sighting = look(sighting, text, performance.now());
     if (isStale(sighting)) await setAside(file, text);
     else await sleep(POLL_MS, signal);
