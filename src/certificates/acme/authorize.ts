@@ -57,6 +57,19 @@ export async function authorizeAll(urls: readonly string[], options: AuthorizeOp
   return results;
 }
 
+/** Takes away what somebody who died may have left for these authorizations; those that cannot be asked about expire. */
+export async function sweep(urls: readonly string[], options: AuthorizeOptions): Promise<void> {
+  const { session } = options;
+  for (const url of urls) {
+    const answer = await session.post(url, null).catch(() => null);
+    if (answer === null || answer.status !== 200) continue;
+    const authorization = parseAuthorization(answer);
+    for (const { solver, offered } of candidatesFor(authorization, { ...options, failed: new Map() })) {
+      await solver.disarm(await challengeOf(session, authorization, solver, offered));
+    }
+  }
+}
+
 async function authorize(url: string, options: AuthorizeOptions): Promise<Authorized> {
   const { session, signal } = options;
   const authorization = parseAuthorization(await session.post(url, null));
@@ -74,14 +87,7 @@ async function authorize(url: string, options: AuthorizeOptions): Promise<Author
   });
   if (authorization.status !== 'pending') return fail('', `the authorization is ${authorization.status}`, null);
 
-  const challenge: Challenge = {
-    type: solver.type,
-    identifier: identifierOf(authorization),
-    wildcard: authorization.wildcard,
-    token: offered.token ?? '',
-    keyAuthorization: offered.token === null ? '' : await session.keyAuthorization(offered.token),
-    accountUrl: session.accountUrl ?? '',
-  };
+  const challenge = await challengeOf(session, authorization, solver, offered);
   try {
     try {
       await solver.arm(challenge, signal);
@@ -110,6 +116,22 @@ async function authorize(url: string, options: AuthorizeOptions): Promise<Author
   } finally {
     await solver.disarm(challenge);
   }
+}
+
+async function challengeOf(
+  session: AcmeSession,
+  authorization: Authorization,
+  { type }: Solver,
+  { token }: OfferedChallenge,
+): Promise<Challenge> {
+  return {
+    type,
+    identifier: identifierOf(authorization),
+    wildcard: authorization.wildcard,
+    token: token ?? '',
+    keyAuthorization: token === null ? '' : await session.keyAuthorization(token),
+    accountUrl: session.accountUrl ?? '',
+  };
 }
 
 interface Candidate {

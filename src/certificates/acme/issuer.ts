@@ -232,7 +232,11 @@ export function createIssuer(options: IssuerOptions): Issuer {
       const { issuer, name, signal } = request;
       await storage.probe();
       return storage.withLock(orderKey(issuer.ca, name), signal, async (lock) => {
-        if (!(await request.stillNeeded())) return { outcome: 'not_needed' };
+        if (!(await request.stillNeeded())) {
+          // Of somebody who died between the last two steps.
+          await openJournal(storage, issuer.ca, name).remove();
+          return { outcome: 'not_needed' };
+        }
         try {
           return await connected(issuer, signal, (connection) => obtainLocked(connection, request, lock));
         } catch (error) {

@@ -3,7 +3,8 @@
  * Whoever finds a journal goes on where it ends: an order that was made is never made again.
  */
 import net from 'node:net';
-import { authorizeAll } from './authorize.ts';
+import { authorizeAll, sweep } from './authorize.ts';
+import type { AuthorizeOptions } from './authorize.ts';
 import { downloadChain } from './chain.ts';
 import { AcmeProblem, AcmeTransportError, BudgetError, OrderError, ValidationError } from './errors.ts';
 import type { ValidationFailure } from './errors.ts';
@@ -141,6 +142,7 @@ async function place(context: OrderContext, begun: Begun | null): Promise<{ plac
   const { orderUrl = null, step = 'intent' } = begun?.entry ?? {};
   if (begun !== null && orderUrl !== null) {
     const order = await reread(session, orderUrl);
+    if (order !== null && order.status !== 'pending') await sweep(order.authorizations, await showing(context));
     if (order !== null && order.status !== 'invalid') {
       log.info('order_resumed', { order: orderUrl, status: order.status });
       return { placed: begun, order };
@@ -215,6 +217,14 @@ function isAboutReplaces(error: unknown): boolean {
   return error.status === 409 || ['alreadyReplaced', 'malformed', 'unauthorized', 'notFound'].includes(error.type);
 }
 
+async function showing(
+  context: OrderContext,
+  failed: AuthorizeOptions['failed'] = new Map(),
+): Promise<AuthorizeOptions> {
+  const { session, solvers, challenges, signal, journal } = context;
+  return { session, solvers, challenges, solved: await journal.readSolved(), failed, signal };
+}
+
 interface Shown {
   readonly shown: readonly string[];
   readonly failures: readonly ValidationFailure[];
@@ -229,14 +239,13 @@ async function authorize(
   solved: Record<string, ChallengeType>,
 ): Promise<Shown> {
   if (order.status !== 'pending') return { shown: [], failures: [], hasAlternatives: false };
-  const { session, solvers, challenges, signal, journal } = context;
-  const known = await journal.readSolved();
-  const options = { session, solvers, challenges, solved: known, failed, signal };
+  const options = await showing(context, failed);
   const results = await authorizeAll(order.authorizations, options);
   const good = results.filter((result) => result.ok);
   for (const { name, challenge } of good) if (challenge !== null) solved[name] = challenge;
+  const known = options.solved;
   if (Object.entries(solved).some(([name, type]) => known[name] !== type)) {
-    await journal.writeSolved({ ...known, ...solved });
+    await context.journal.writeSolved({ ...known, ...solved });
   }
   const bad = results.filter((result) => !result.ok);
   return {
