@@ -1,14 +1,19 @@
 /** What a CA refuses, limits or fails at: told with its type, at once, and not asked again behind anybody's back. */
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { test } from 'node:test';
 import * as acme from 'acme-client';
 import { requestFor, startSetup } from '../support/acme_setup.ts';
 import type { Setup } from '../support/acme_setup.ts';
 import { badNonce, empty, page, problem, reset, rewriteJson, stall } from '../support/acme_shim.ts';
 import type { Behaviour, Endpoint } from '../support/acme_shim.ts';
+import { ROOT } from '../support/daemon.ts';
 import { eventually } from '../support/eventually.ts';
+import { run } from '../support/processes.ts';
 import { AcmeProblem, AcmeTransportError, BudgetError, ValidationError } from '../../src/certificates/acme/errors.ts';
 import { classify } from '../../src/certificates/acme/failure.ts';
+import { createLedger } from '../../src/certificates/ledger.ts';
+import type { Ledger } from '../../src/certificates/ledger.ts';
 import { openJournal } from '../../src/certificates/acme/journal.ts';
 import { StorageError } from '../../src/certificates/storage/storage.ts';
 
@@ -39,6 +44,16 @@ test("every request is ours, none the library's own", async () => {
   } finally {
     if (before !== undefined) acme.axios.defaults.adapter = before;
   }
+});
+
+test('the library is loaded with the first order, not before', async () => {
+  const issuer = path.join(ROOT, 'src/certificates/acme/issuer.ts');
+  const script = `await import(${JSON.stringify(issuer)});
+    const { createRequire } = await import('node:module');
+    const names = Object.keys(createRequire(${JSON.stringify(issuer)}).cache);
+    process.stdout.write(String(names.filter((name) => name.includes('acme-client')).length));`;
+  const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '-e', script]);
+  assert.equal(stdout, '0', stderr);
 });
 
 const EVERY_ENDPOINT: readonly Endpoint[] = [
@@ -95,27 +110,25 @@ test('a CA that is not there, or not by that name, is told by its code', async (
 for (const [what, header, expected] of [
   ['an hour', () => '3600', 3_600_000],
   ['40 days', () => '3456000', 3_456_000_000],
-  ['a date', () => new Date(Date.now() + 34 * 3_600_000).toUTCString(), 34 * 3_600_000],
+  ['34 hours, as a date', () => new Date(Date.now() + 34 * 3_600_000).toUTCString(), 34 * 3_600_000],
 ] as const) {
-  test(`a rate limit of ${what} ends the order at once, parks it, and holds nothing`, async () => {
+  test(`a rate limit of ${what} ends the order at once, holds nothing, and is heeded after a restart`, async () => {
     await using setup = await startSetup();
-    setup.shim.script('newOrder', problem('rateLimited', 429, { 'retry-after': header() }));
+    setup.shim.script('newOrder', problem('rateLimited', 429, { 'retry-after': header() }), { times: 1 });
+    const ledger = (): Ledger => createLedger(setup.storage);
+    const order = () => setup.restart({ ledger: ledger() }).obtain(requestFor(['a.example.com'], setup.config));
     const begun = Date.now();
-    const error = await failureOf(setup.obtain('a.example.com'));
+    const error = await failureOf(order());
     assert.ok(error instanceof AcmeProblem, String(error));
     const { class: kind, retryAt, code } = classify(error);
     assert.deepEqual([kind, code], ['rate_limited', 6]);
     assert.ok(Math.abs((retryAt ?? 0) - begun - expected) < 5_000, String(retryAt));
-    assert.equal(setup.shim.count('newOrder'), 1);
     assert.ok(Date.now() - begun < 5_000);
-    assert.equal(setup.ledger.calls.at(-1), `parked a.example.com ${retryAt}`);
     await assertNothingHeld(setup);
 
-    // The ledger remembers, and nobody is asked before.
-    setup.shim.clear();
-    setup.ledger.refuseOrders({ ok: false, until: retryAt ?? 0, reason: 'the CA said so' });
-    const refused = await failureOf(setup.restart().obtain(requestFor(['a.example.com'], setup.config)));
-    assert.ok(refused instanceof BudgetError && refused.until === retryAt);
+    const refused = await failureOf(order());
+    assert.ok(refused instanceof BudgetError && refused.until === retryAt, String(refused));
+    assert.deepEqual([classify(refused).class, classify(refused).code], ['budget', 6]);
     assert.equal(setup.shim.count('newOrder'), 1);
   });
 }

@@ -184,6 +184,59 @@ test('a name nothing fits says what was offered and what is configured', async (
   assert.equal(classify(error).needsOperator, true);
 });
 
+test('a persistent record is checked by the account it names: the challenge has no token', async () => {
+  const seen: Challenge[] = [];
+  await using setup = await startSetup({
+    pebble: { env: { PEBBLE_VA_ALWAYS_VALID: '1' } },
+    solvers: () => [
+      {
+        type: 'dns-persist-01',
+        solves: () => true,
+        arm: async (challenge) => void seen.push(challenge),
+        disarm: () => Promise.resolve(),
+      },
+    ],
+  });
+  setup.shim.script(
+    'authorization',
+    rewriteJson((body) => {
+      const [{ token: _token, ...challenge } = {}] = body['challenges'] as Record<string, unknown>[];
+      return { ...body, challenges: [{ ...challenge, type: 'dns-persist-01', 'issuer-domain-names': ['ca.example'] }] };
+    }),
+  );
+  const { about } = await setup.obtain('a.example.com');
+  assert.deepEqual(about.solved, { 'a.example.com': 'dns-persist-01' });
+  assert.deepEqual(
+    seen.map(({ token, keyAuthorization, accountUrl }) => [token, keyAuthorization, accountUrl]),
+    [['', '', about.accountUrl]],
+  );
+});
+
+test('a certificate of many names is shown ten at a time', async () => {
+  let now = 0;
+  let most = 0;
+  await using setup = await startSetup({
+    solvers: ({ solver }) => [
+      {
+        ...solver,
+        arm: async (challenge, signal) => {
+          most = Math.max(most, ++now);
+          await solver.arm(challenge, signal);
+        },
+        disarm: async (challenge) => {
+          now--;
+          await solver.disarm(challenge);
+        },
+      },
+    ],
+  });
+  const names = Array.from({ length: 40 }, (_, i) => `n${i}.example.com`);
+  const { certificate } = await setup.obtain(names);
+  assert.equal(certificate.names.length, 40);
+  assert.equal(most, 10);
+  assert.equal(now, 0);
+});
+
 /** They arm nothing. */
 function useless({ solver }: Answers): readonly Solver[] {
   const nothing = { solves: () => true, arm: () => Promise.resolve(), disarm: () => Promise.resolve() };

@@ -14,6 +14,7 @@ import { poll } from './poll.ts';
 import { parseOrder } from './resources.ts';
 import type { Order } from './resources.ts';
 import type { AcmeSession } from './session.ts';
+import type { Answer } from './transport.ts';
 import { parseCertificate } from '../certificate.ts';
 import type { Certificate } from '../certificate.ts';
 import type { Ledger } from '../ledger.ts';
@@ -25,6 +26,9 @@ import type { Logger } from '../../log.ts';
 
 /** An order that stays ready or processing for longer is left to the journal. */
 const PROCESSING_TIMEOUT_MS = 120_000;
+
+/** No CA is known to keep one for longer; what an older one gave may have expired. */
+const ORDER_LIFE_MS = 7 * 86_400_000;
 
 export interface OrderContext {
   readonly session: AcmeSession;
@@ -111,8 +115,9 @@ async function resumable(context: OrderContext): Promise<Begun | null> {
     entry.names.join() === names.toSorted().join() &&
     entry.keyType === keyType &&
     entry.profile === profile;
-  if (!fits) {
-    log.info('order_abandoned', { order: entry.orderUrl, reason: 'something else is wanted now' });
+  const reason = fits ? 'it is too old' : 'something else is wanted now';
+  if (!fits || Date.now() - entry.startedAt > ORDER_LIFE_MS) {
+    log.info('order_abandoned', { order: entry.orderUrl, reason });
     await journal.remove();
     return null;
   }
@@ -278,48 +283,53 @@ async function certify(context: OrderContext, placed: Begun, order: Order): Prom
 
 async function finish(context: OrderContext, placed: Begun, order: Order): Promise<Order> {
   const { session, journal, signal, processingTimeoutMs = PROCESSING_TIMEOUT_MS } = context;
-  const until = (busy: readonly string[]): Promise<Order> =>
+  const until = (busy: readonly string[], first: Answer | null = null): Promise<Order> =>
     poll(session, {
       url: order.url,
       parse: (answer) => parseOrder(answer, order.url),
       done: ({ status }) => !busy.includes(status),
       withinMs: processingTimeoutMs,
       signal,
+      first,
     });
   let current = order.status === 'pending' ? await until(['pending']) : order;
-  if (current.status === 'ready') current = await finalize(context, placed, current, () => until(['pending']));
-  // What was read before the CA went on may still say ready.
-  if (current.status !== 'valid') current = await until(['processing', 'ready']);
+  if (current.status === 'ready') {
+    const answer = await finalize(context, placed, current, () => until(['pending']));
+    // What was read before the CA went on may still say ready.
+    current = await until(['processing', 'ready'], answer);
+  } else if (current.status === 'processing') {
+    current = await until(['processing', 'ready']);
+  }
   if (current.status === 'valid') return current;
   await journal.remove();
   const { error } = current;
   throw new OrderError('invalid', error?.detail ?? `the order became ${current.status}`, { type: error?.type ?? '' });
 }
 
+/** What the CA said to it; null: it did not say, and the order itself must be read. */
 async function finalize(
   context: OrderContext,
   placed: Begun,
   order: Order,
   untilReady: () => Promise<Order>,
-): Promise<Order> {
+): Promise<Answer | null> {
   const { session, journal, lock, names, log } = context;
   const csr = await createRequest(names, placed.key);
   await journal.write({ ...placed.entry, step: 'finalizing' });
-  const send = async (): Promise<Order> => {
+  const send = async (): Promise<Answer> => {
     await lock.assertHeld();
-    return parseOrder(await session.post(order.finalize, { csr }), order.url);
+    return await session.post(order.finalize, { csr });
   };
   try {
     return await send();
   } catch (error) {
     if (error instanceof AcmeProblem && error.type === 'orderNotReady') {
-      const again = await untilReady();
-      return again.status === 'ready' ? await send() : again;
+      return (await untilReady()).status === 'ready' ? await send() : null;
     }
     if (error instanceof AcmeTransportError || (error instanceof AcmeProblem && error.status >= 500)) {
       // It may have been done all the same; another order would be another certificate.
       const now = await reread(session, order.url).catch(() => null);
-      if (now !== null && now.status !== 'ready') return now;
+      if (now !== null && now.status !== 'ready') return null;
       throw error;
     }
     if (error instanceof AcmeProblem && error.status !== 429 && error.type !== 'badNonce') {

@@ -16,8 +16,8 @@ export interface PollOptions<T> {
   readonly done: (value: T) => boolean;
   readonly withinMs: number;
   readonly signal: AbortSignal;
-  /** The answer that began the wait, which may have said how long to wait. */
-  readonly first?: Answer;
+  /** What was answered already; null or without: it is asked for. */
+  readonly first?: Answer | null;
 }
 
 /** Rejects with an `OrderError` (`unfinished`) when the time is over. */
