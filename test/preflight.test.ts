@@ -328,3 +328,21 @@ test('without a daemon it tries by itself and leaves nothing; who holds its port
   );
   assert.equal(picture(state), before);
 });
+
+test('tries while the daemon renews, without waiting for it', async () => {
+  await using stage = await arrange([HEALTHY]);
+  const { pebble, daemon, ports } = stage;
+  // The real order hangs at somebody who never answers the CA.
+  await using silent = await startSomebodyElse(ports.http, ['127.0.0.2'], () => {});
+  await pebble.dns.addresses4(HEALTHY, ['127.0.0.2']);
+  let renewed = false;
+  const renewal = daemon.verb('renew', '--force').then(() => (renewed = true));
+  await eventually(() => silent.asked.length > 0);
+  await pebble.dns.addresses4(HEALTHY, ['127.0.0.1']);
+  const result = await tryOne(daemon, HEALTHY, '--preflight-only');
+  assert.equal(result.exit, 0);
+  assert.equal((await tryOne(daemon, HEALTHY)).exit, 0);
+  assert.equal(renewed, false, 'the real one goes on');
+  await silent[Symbol.asyncDispose]();
+  await renewal;
+});

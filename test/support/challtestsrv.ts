@@ -8,7 +8,7 @@ export interface DnsControl {
   readonly api: string;
   /** `set-txt`, `clear-txt`, `set-cname`, `set-servfail` and the like. */
   tell(action: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
-  /** Instead of the default. */
+  /** Instead of what was there. */
   addresses4(name: string, addresses: readonly string[]): Promise<void>;
   addresses6(name: string, addresses: readonly string[]): Promise<void>;
   caa(name: string, policies: readonly { readonly tag: string; readonly value: string }[]): Promise<void>;
@@ -21,14 +21,22 @@ export function createDnsControl(server: string, api: string): DnsControl {
     const said = await response.body.text();
     if (response.statusCode !== 200) throw new Error(`${action} answered ${response.statusCode}: ${said}`);
   };
+  // What is added joins what was added before.
+  const replace = async (
+    kind: string,
+    body: Readonly<Record<string, unknown>> & { readonly host: string },
+  ): Promise<void> => {
+    await tell(`clear-${kind}`, { host: body.host });
+    await tell(`add-${kind}`, body);
+  };
   const host = (name: string): string => `${name}.`;
   return {
     server,
     api,
     tell,
-    addresses4: (name, addresses) => tell('add-a', { host: host(name), addresses }),
-    addresses6: (name, addresses) => tell('add-aaaa', { host: host(name), addresses }),
-    caa: (name, policies) => tell('add-caa', { host: host(name), policies }),
+    addresses4: (name, addresses) => replace('a', { host: host(name), addresses }),
+    addresses6: (name, addresses) => replace('aaaa', { host: host(name), addresses }),
+    caa: (name, policies) => replace('caa', { host: host(name), policies }),
     servfail: (name) => tell('set-servfail', { host: host(name) }),
   };
 }

@@ -62,9 +62,9 @@ async function whyNotWritable(folder: string): Promise<string | null> {
 }
 
 async function checkRoom(root: string): Promise<Finding | null> {
-  const { bavail, bsize, files, ffree } = await statfs(root);
-  const bytes = bavail * bsize;
-  // Some file systems count no inodes.
+  const { blocks, bavail, bsize, files, ffree } = await statfs(root);
+  // Some file systems count neither.
+  const bytes = blocks > 0 ? bavail * bsize : Infinity;
   const inodes = files > 0 ? ffree : Infinity;
   if (bytes >= NEEDED_BYTES && inodes >= NEEDED_INODES) return null;
   const left = bytes < NEEDED_BYTES ? `${Math.floor(bytes / 1024)} KiB are free` : `${inodes} inodes are free`;
