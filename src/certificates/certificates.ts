@@ -25,7 +25,10 @@ import { createMemoryStorage } from './storage/memory_storage.ts';
 import type { Storage } from './storage/storage.ts';
 import { createCertificateStore } from './store.ts';
 import type { AcmeConfig, Config, EntrypointConfig, IssuerConfig } from '../config/config.ts';
+import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
+
+const TIDY_MS = 86_400_000;
 
 export interface CertificatesOptions {
   readonly config: Pick<Config, 'sites' | 'acme' | 'stateDirectory' | 'allowEphemeral'>;
@@ -87,6 +90,20 @@ export async function createCertificates(options: CertificatesOptions): Promise<
     });
   let issuer = issuerOver(acme, storage, false);
 
+  /** Every day: what expired long ago and nobody wants, and what writers left that were killed. */
+  const tidy = async (): Promise<void> => {
+    while (!signal.aborted) {
+      await sleep(TIDY_MS, signal);
+      if (signal.aborted) return;
+      try {
+        await storage.sweep(Date.now());
+        const removed = await store.clean(Date.now(), (_, name) => renewer.find(name) !== undefined);
+        if (removed.length > 0) log.info('certificates_cleaned', { removed });
+      } catch (error) {
+        log.warn('certificates_not_cleaned', { error });
+      }
+    }
+  };
   const tellExposed = async (): Promise<void> => {
     for (const problem of await storage.problems()) log.warn('state_exposed', { problem });
   };
@@ -191,7 +208,10 @@ export async function createCertificates(options: CertificatesOptions): Promise<
 
   return {
     load: renewer.load,
-    start: renewer.start,
+    start: () => {
+      renewer.start();
+      void tidy();
+    },
     reload: renewer.reload,
     renew: renewer.renew,
     status: renewer.status,

@@ -122,7 +122,7 @@ async function challengeOf(
   session: AcmeSession,
   authorization: Authorization,
   { type }: Solver,
-  { token }: OfferedChallenge,
+  { token, issuerDomains }: OfferedChallenge,
 ): Promise<Challenge> {
   return {
     type,
@@ -130,6 +130,7 @@ async function challengeOf(
     wildcard: authorization.wildcard,
     token: token ?? '',
     keyAuthorization: token === null ? '' : await session.keyAuthorization(token),
+    issuerDomains,
     accountUrl: session.accountUrl ?? '',
   };
 }

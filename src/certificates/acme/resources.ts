@@ -26,6 +26,8 @@ export interface OfferedChallenge {
   readonly url: string;
   /** null for types that need none. */
   readonly token: string | null;
+  /** Of dns-persist-01: what the CA is called in records. */
+  readonly issuerDomains: readonly string[];
   readonly error: (ProblemDocument & { readonly fetched: string | null }) | null;
 }
 
@@ -67,7 +69,7 @@ export function parseAuthorization(answer: Answer): Authorization {
 }
 
 function parseChallenge(answer: Answer, value: unknown): OfferedChallenge[] {
-  const { type, url, token, error, validationRecord } = fieldsOf(value);
+  const { type, url, token, error, validationRecord, ['issuer-domain-names']: domains } = fieldsOf(value);
   if (typeof type !== 'string' || typeof url !== 'string') return [];
   const problem = parseProblem(answer, error);
   const fetched = fieldsOf(arrayOf(validationRecord).at(-1))['url'];
@@ -76,6 +78,7 @@ function parseChallenge(answer: Answer, value: unknown): OfferedChallenge[] {
       type,
       url,
       token: typeof token === 'string' ? token : null,
+      issuerDomains: arrayOf(domains).filter((it): it is string => typeof it === 'string'),
       error: problem === null ? null : { ...problem, fetched: typeof fetched === 'string' ? fetched : null },
     },
   ];

@@ -10,14 +10,12 @@ import type { AriRecord, Attempts, Decision, Held, Wanted } from '../renewal.ts'
 import { parseState } from './acme_state.ts';
 import type { AcmeState } from './acme_state.ts';
 import type { Managed, RenewRequest, Source } from './source.ts';
-import { issuerSlug } from '../store.ts';
+import { IMPORTED, issuerSlug } from '../storage/keys.ts';
 import type { CertificateMeta, CertificateStore } from '../store.ts';
 import type { AcmeConfig, IssuerConfig } from '../../config/config.ts';
 import { describeError } from '../../log.ts';
 import type { Logger } from '../../log.ts';
 
-/** Where certificates are kept that an operator brought. */
-export const IMPORTED = 'imported';
 /** Let's Encrypt takes 300 orders in three hours, and would rather have them spread than in a burst. */
 const ORDERS_AT_ONCE = 4;
 const ORDERS_IN_A_TIME = { count: 10, withinMs: 10_000 };
