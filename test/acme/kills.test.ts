@@ -31,10 +31,15 @@ interface Bench extends AsyncDisposable {
   /** A fresh folder from now on. */
   begin(): string;
   /** Runs until it ends, or dies. */
-  obtain(
-    dieAfter?: string,
-    started?: (child: ChildProcess) => void,
-  ): Promise<{ readonly killed: boolean; readonly said: string }>;
+  run(options?: RunOptions): Promise<{ readonly killed: boolean; readonly said: string }>;
+}
+
+interface RunOptions {
+  /** A change of the storage by its number, or a part of its key. */
+  readonly dieAfter?: string;
+  /** Serial number of the certificate that is due. */
+  readonly replaced?: string;
+  readonly started?: (child: ChildProcess) => void;
 }
 
 async function startBench(): Promise<Bench> {
@@ -67,13 +72,17 @@ async function startBench(): Promise<Bench> {
       folders.push(folder);
       return folder;
     },
-    obtain: (dieAfter = '', started = () => {}) =>
+    run: ({ dieAfter = '', replaced = '', started = () => {} } = {}) =>
       new Promise((resolve, reject) => {
         const file = path.join(FIXTURES, 'obtain_once.ts');
-        const child = spawn(process.execPath, [file, folders.at(-1) ?? '', HOST, JSON.stringify(issuer), dieAfter], {
-          // They all load the same.
-          env: { ...process.env, NODE_COMPILE_CACHE: cache },
-        });
+        const child = spawn(
+          process.execPath,
+          [file, folders.at(-1) ?? '', HOST, JSON.stringify(issuer), dieAfter, replaced],
+          {
+            // They all load the same.
+            env: { ...process.env, NODE_COMPILE_CACHE: cache },
+          },
+        );
         let said = '';
         child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
         child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
@@ -131,10 +140,10 @@ test('killed after any change of the storage: one certificate, one account, noth
     const before = countsOf(bench);
     const orders = bench.shim.count('newOrder');
     const at = `killed after change ${change}`;
-    const first = await bench.obtain(String(change));
+    const first = await bench.run({ dieAfter: String(change) });
     survived = !first.killed;
     if (first.killed) kills++;
-    const { killed, said } = await bench.obtain();
+    const { killed, said } = await bench.run();
     assert.ok(!killed && /^(obtained|kept)$/.test(said), `${at}: ${said}`);
     assertOneOfEach(bench, before, at);
     // What is kept is never ahead of what is asked: no order is made twice.
@@ -169,9 +178,9 @@ test('killed when the CA has acted and nobody has written it down: one certifica
       }),
       { times: 1 },
     );
-    const first = await bench.obtain('', (started) => void (child = started));
+    const first = await bench.run({ started: (started) => void (child = started) });
     assert.ok(first.killed, endpoint);
-    const { killed, said } = await bench.obtain();
+    const { killed, said } = await bench.run();
     assert.ok(!killed && said === 'obtained', `${endpoint}: ${said}`);
     assertOneOfEach(bench, before, endpoint);
     await assertSettled(folder, bench, endpoint);
@@ -184,26 +193,51 @@ test('a hundred restarts that die before the certificate is kept cost one order 
   const folder = bench.begin();
   const before = countsOf(bench);
   for (let restart = 0; restart < 100; restart++) {
-    const { killed, said } = await bench.obtain('/key.pem');
+    const { killed, said } = await bench.run({ dieAfter: '/key.pem' });
     // The account's key is the first of that name; then it is the generation's.
     assert.ok(killed, said);
   }
   assert.equal(bench.shim.count('newOrder'), 1);
-  assert.equal((await bench.obtain()).said, 'obtained');
+  assert.equal((await bench.run()).said, 'obtained');
   assertOneOfEach(bench, before, 'after all');
   assert.equal(bench.shim.count('newOrder'), 1);
   assert.equal(bench.shim.count('finalize'), 1);
   await assertSettled(folder, bench, 'after all');
   // Another start has nothing to do.
   const asked = bench.shim.requests.length;
-  assert.equal((await bench.obtain()).said, 'kept');
+  assert.equal((await bench.run()).said, 'kept');
   assert.equal(bench.shim.requests.length, asked);
+});
+
+test('a journal that outlived its certificate does not pass the old one off as the next', async () => {
+  await using bench = await startBench();
+  const folder = bench.begin();
+  assert.ok((await bench.run({ dieAfter: '/current' })).killed);
+  assert.equal((await bench.run()).said, 'kept');
+  const store = createCertificateStore(createFileStorage(folder));
+  const serial = async (): Promise<string> =>
+    (await store.load(issuerSlug(bench.shim.directoryUrl), HOST)).certificate?.serial ?? '';
+  const replaced = await serial();
+  assert.equal((await bench.run({ replaced })).said, 'obtained');
+  assert.notEqual(await serial(), replaced);
+  assert.equal(bench.shim.count('newOrder'), 2);
+  await assertSettled(folder, bench, 'after the renewal');
+});
+
+test('of two instances that find it due at once one orders, and both have it', async () => {
+  await using bench = await startBench();
+  const folder = bench.begin();
+  const said = (await Promise.all([bench.run(), bench.run()])).map((it) => it.said).toSorted();
+  assert.ok(said.includes('obtained') && (said.includes('not_needed') || said.includes('kept')), said.join());
+  assert.equal(bench.shim.count('newOrder'), 1);
+  assert.equal(bench.pebble.accounts(), 1);
+  await assertSettled(folder, bench, 'after both');
 });
 
 test('answers that nobody is left to take away are not given for long', async () => {
   await using bench = await startBench();
   const folder = bench.begin();
-  const { killed } = await bench.obtain('challenges/');
+  const { killed } = await bench.run({ dieAfter: 'challenges/' });
   assert.ok(killed);
   const tokens = readdirSync(path.join(folder, 'challenges/http-01'));
   assert.equal(tokens.length, 1);
