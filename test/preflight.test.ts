@@ -17,13 +17,16 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { startCaFront } from './support/ca_front.ts';
 import type { CaFront } from './support/ca_front.ts';
-import { freePort, RECORDING_SERVICE, ROOT, startDaemon, temporaryFolder } from './support/daemon.ts';
+import { freePort, RECORDING_SERVICE, ROOT, startDaemon, temporaryFolder, writeConfig } from './support/daemon.ts';
 import type { Daemon, Ports } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { startPebble } from './support/pebble.ts';
 import type { Pebble } from './support/pebble.ts';
+import { run } from './support/processes.ts';
 import { startSomebodyElse } from './support/somebody_else.ts';
 import type { DryRunReport, DryRunResult } from '../src/certificates/dry_run.ts';
+import { createLedger } from '../src/certificates/ledger.ts';
+import { createFileStorage } from '../src/certificates/storage/file_storage.ts';
 
 const META = { caaIdentities: ['ca.example'], profiles: { classic: 'the usual' } };
 /** What each says of itself; `production` must not be asked by a dry run. */
@@ -116,6 +119,14 @@ async function tryOne(daemon: Daemon, ...args: readonly string[]): Promise<DryRu
   return { ...result, exit: exitCode };
 }
 
+/** The URL of the one account that is kept. */
+function ourAccount(state: string): string {
+  const accounts = path.join(state, 'accounts');
+  const [slug = ''] = readdirSync(accounts);
+  const { url } = JSON.parse(readFileSync(path.join(accounts, slug, 'account.json'), 'utf8')) as { url: string };
+  return url;
+}
+
 function failedCodes({ preflight }: DryRunResult): string[] {
   return preflight.findings.filter(({ level }) => level === 'fail').map(({ code }) => code);
 }
@@ -160,6 +171,11 @@ test('names each of the faults of a name by its own code, and orders nothing', a
   for (const [host, code, fix] of faults) {
     await t.test(code, async () => assertNamed(await tryOne(daemon, name(host)), code, fix));
   }
+  await t.test('a CAA record that names our account is in nobody’s way', async () => {
+    const account = ourAccount(state);
+    await dns.caa(name('account'), [{ tag: 'issue', value: `ca.example; accounturi=${account}` }]);
+    assert.deepEqual(failedCodes(await tryOne(daemon, name('account'), '--preflight-only')), []);
+  });
   await t.test('dns_servfail', async () => {
     const result = await tryOne(daemon, name('servfail'));
     assert.deepEqual(failedCodes(result), ['dns_servfail', 'caa_servfail']);
@@ -345,4 +361,35 @@ test('tries while the daemon renews, without waiting for it', async () => {
   assert.equal(renewed, false, 'the real one goes on');
   await silent[Symbol.asyncDispose]();
   await renewal;
+});
+
+test("a budget at Let's Encrypt that is used up is told with when the next is free, exit 6", async () => {
+  const ports = { http: await freePort(), https: await freePort() };
+  await using pebble = await startPebble({ httpPort: ports.http });
+  await using front = await startCaFront(pebble, DIRECTORIES);
+  const folder = temporaryFolder();
+  try {
+    // Nothing runs that would ask the real one; only what is kept of it is looked at.
+    const issuer = `{ ca: letsencrypt, test_ca: "${front.directoryUrl('trial')}", trusted_roots: [${front.trustedRoot}] }`;
+    const config = `acme: { agree_tos: true, resolvers: ["${pebble.dns.server}"], issuers: [${issuer}] }
+sites: [{ hosts: [${HEALTHY}], service: web }]${RECORDING_SERVICE}`;
+    const file = writeConfig(folder, ports, config, '', '', '127.0.0.1');
+    const state = path.join(folder, 'state');
+    const ledger = createLedger(createFileStorage(state));
+    const ca = 'https://acme-v02.api.letsencrypt.org/directory';
+    for (let issued = 0; issued < 5; issued++) await ledger.issued({ ca, names: [HEALTHY] });
+    const before = picture(state);
+    const args = [path.join(ROOT, 'src/main.ts'), 'renew', '--dry-run', '--json', '-c', file];
+    const { code, stdout, stderr } = await run(process.execPath, args);
+    assert.equal(code, 6, stdout + stderr);
+    const [result] = (JSON.parse(stdout) as DryRunReport).results;
+    const finding = result?.preflight.findings.find(({ level }) => level === 'fail');
+    assert.equal(finding?.code, 'budget_used_up');
+    assert.match(finding?.message ?? '', /0 of 5 .* next is free at 20/);
+    assert.match(finding?.fix ?? '', /wait until then/);
+    assert.equal(pebble.orders(), 0);
+    assert.equal(picture(state), before);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

@@ -7,6 +7,7 @@ import type { Check, CheckContext } from './context.ts';
 import { failure, passed, warning } from './finding.ts';
 import type { Finding } from './finding.ts';
 import type { Answer } from './resolver.ts';
+import { withoutTokens } from '../trial.ts';
 
 const isPrivate = createAddressSet(['private_ranges']);
 const isLoopback = createAddressSet(['127.0.0.0/8', '::1']);
@@ -43,7 +44,8 @@ export const checkSelfProbe: Check = async ({ hosts }, context) => {
           limit(async () => {
             const { token, value } = await context.probe();
             const outcome = await fetchChallenge({ host, address, token, value, ports, resolve, signal });
-            return judgeProbe(host, address, outcome, standpoint(context));
+            const finding = judgeProbe(host, address, outcome, standpoint(context));
+            return { ...finding, message: withoutTokens(finding.message) };
           }),
         ),
       );
