@@ -56,6 +56,8 @@ export interface HostAddresses {
 export interface CheckContext extends Required<PreflightOptions> {
   readonly limit: Limit;
   readonly resolver: NameResolver;
+  /** Work that is the same for all certificates: done for the first that asks. */
+  once<T>(work: (context: CheckContext) => Promise<T>): Promise<T>;
   /** Asked once for each host. */
   addressesOf(host: string): Promise<HostAddresses>;
   directory(): Promise<DirectoryOutcome>;

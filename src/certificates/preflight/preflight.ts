@@ -64,8 +64,7 @@ function createContext(options: PreflightOptions, onArm: (disarm: Promise<() => 
   const limit = createLimit(CONCURRENCY);
   const resolver = createNameResolver(acme.resolvers, signal);
   const addresses = new Map<string, Promise<HostAddresses>>();
-  let directory: ReturnType<CheckContext['directory']> | null = null;
-  let probe: ReturnType<CheckContext['probe']> | null = null;
+  const done = new Map<unknown, Promise<unknown>>();
   const lookUp = async (host: string): Promise<HostAddresses> => {
     const [v4, v6] = await Promise.all([
       limit(() => resolver.addresses4(host)),
@@ -91,8 +90,15 @@ function createContext(options: PreflightOptions, onArm: (disarm: Promise<() => 
       if (found === undefined) addresses.set(host, (found = lookUp(host)));
       return found;
     },
-    directory: () => (directory ??= fetchDirectory(context)),
-    probe: () => (probe ??= arm()),
+    once: <T>(work: (of: CheckContext) => Promise<T>) => {
+      // What is kept by a function is what that function gives.
+      const known = done.get(work) as Promise<T> | undefined;
+      const promise = known ?? work(context);
+      done.set(work, promise);
+      return promise;
+    },
+    directory: () => context.once(fetchDirectory),
+    probe: () => context.once(arm),
   };
   return context;
 }

@@ -32,6 +32,12 @@ test('an address that is not among ours is a warning and no failure, until someb
   assert.equal(judge(OTHER, '198.51.100.9', DIRECT), 'fail dns_address_wrong');
 });
 
+test('an address is the same however it is written', () => {
+  const written: Standpoint = { ...BEHIND_NAT, publicAddresses: ['2001:0DB8:0:0::5'] };
+  assert.equal(judge(OURS, '2001:db8::5', written), 'ok ok');
+  assert.equal(judge(OTHER, '2001:db8::5', written), 'fail port80_not_ours');
+});
+
 test('our own public address that cannot be reached from inside proves nothing', () => {
   assert.equal(judge(CLOSED, '203.0.113.5', NAMED), 'warn hairpin_inconclusive');
   assert.equal(judge(CLOSED, '203.0.113.5', BEHIND_NAT), 'warn hairpin_inconclusive');

@@ -80,7 +80,7 @@ function standpoint({ localAddresses, acme }: CheckContext): Standpoint {
 export function judgeProbe(host: string, address: string, outcome: FetchOutcome, at: Standpoint): Finding {
   const subject = `${host} at ${address}`;
   const isLocal = at.localAddresses.includes(address) || isLoopback(address);
-  const isNamed = at.publicAddresses.includes(address);
+  const isNamed = createAddressSet(at.publicAddresses)(address);
   const isKnown = at.publicAddresses.length > 0;
   switch (outcome.kind) {
     case 'ours':

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { access, readdir, statfs } from 'node:fs/promises';
 import path from 'node:path';
-import type { Check } from './context.ts';
+import type { Check, CheckContext } from './context.ts';
 import { failure, passed } from './finding.ts';
 import type { Finding } from './finding.ts';
 
@@ -10,7 +10,9 @@ const NEEDED_BYTES = 10 * 1024 * 1024;
 const NEEDED_INODES = 100;
 const MAX_DEPTH = 3;
 
-export const checkStorage: Check = async (_certificate, { stateDirectory }) => {
+export const checkStorage: Check = (_certificate, context) => context.once(checkFolder);
+
+async function checkFolder({ stateDirectory }: CheckContext): Promise<readonly Finding[]> {
   if (stateDirectory === null) return [];
   const { root, exists } = await nearest(stateDirectory);
   const folders = exists ? await foldersBelow(root, MAX_DEPTH) : [root];
@@ -28,7 +30,7 @@ export const checkStorage: Check = async (_certificate, { stateDirectory }) => {
     ];
   }
   return [(await checkRoom(root)) ?? passed('storage', stateDirectory, 'what is issued can be kept')];
-};
+}
 
 /** The folder itself, or the first one above it that is there. */
 async function nearest(folder: string): Promise<{ readonly root: string; readonly exists: boolean }> {
