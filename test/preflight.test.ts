@@ -15,6 +15,8 @@ import {
 import http from 'node:http';
 import path from 'node:path';
 import { test } from 'node:test';
+import { problem, startShim } from './support/acme_shim.ts';
+import type { Shim } from './support/acme_shim.ts';
 import { startCaFront } from './support/ca_front.ts';
 import type { CaFront } from './support/ca_front.ts';
 import { freePort, RECORDING_SERVICE, ROOT, startDaemon, temporaryFolder, writeConfig } from './support/daemon.ts';
@@ -61,6 +63,8 @@ function picture(folder: string): string {
 interface Stage extends AsyncDisposable {
   readonly pebble: Pebble;
   readonly front: CaFront;
+  /** Another CA for tests. */
+  readonly shim: Shim;
   readonly daemon: Daemon;
   readonly ports: Ports;
   readonly state: string;
@@ -72,10 +76,11 @@ async function arrange(hosts: readonly string[], { asNobody = false } = {}): Pro
   await using stack = new AsyncDisposableStack();
   const pebble = stack.use(await startPebble({ httpPort: ports.http }));
   const front = stack.use(await startCaFront(pebble, DIRECTORIES));
+  const shim = stack.use(await startShim(pebble, { profiles: ['classic'] }));
   const folder = temporaryFolder();
   stack.defer(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   if (asNobody) chownSync(folder, NOBODY, NOBODY);
-  const roots = [pebble.trustedRoot, front.trustedRoot].map((file, i) => {
+  const roots = [pebble.trustedRoot, front.trustedRoot, shim.trustedRoot].map((file, i) => {
     const copy = path.join(folder, `root-${i}.pem`);
     writeFileSync(copy, readFileSync(file));
     return copy;
@@ -103,7 +108,7 @@ sites: [${hosts.map((host) => `{ hosts: [${host}], service: web }`).join(', ')}]
   );
   const state = path.join(folder, 'state');
   const owned = stack.move();
-  return { pebble, front, daemon, ports, state, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { pebble, front, shim, daemon, ports, state, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 const NOBODY = 65_534;
@@ -392,4 +397,28 @@ sites: [{ hosts: [${HEALTHY}], service: web }]${RECORDING_SERVICE}`;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+test('what the CA says of a trial is told with its exit code, and its account ends with it', async () => {
+  await using stage = await arrange([HEALTHY]);
+  const { shim, daemon, state } = stage;
+  const before = picture(state);
+  const ended = (): number => shim.requests.filter(({ payload }) => payload?.['status'] === 'deactivated').length;
+  assert.equal((await tryOne(daemon, HEALTHY, '--ca', shim.directoryUrl)).exit, 0);
+  assert.deepEqual([shim.count('newAccount'), ended()], [1, 1]);
+
+  shim.script('newOrder', problem('rateLimited', 429, { 'retry-after': '3600' }));
+  const limited = await tryOne(daemon, HEALTHY, '--ca', shim.directoryUrl);
+  assert.equal(limited.exit, 6);
+  assert.equal(limited.trial?.problem?.type, 'rateLimited');
+  assert.ok((limited.trial.problem.retryAt ?? 0) > Date.now() + 3_000_000);
+  assert.deepEqual([shim.count('newAccount'), ended()], [2, 2], 'also of one that failed');
+  const { stdout } = await daemon.verb('renew', '--dry-run', '--ca', shim.directoryUrl);
+  assert.match(stdout, /^FAILED rateLimited, for healthy\.example\.com$/m);
+  assert.match(stdout, /^ {2}until: 20\d\d-/m);
+
+  shim.clear();
+  shim.script('newAccount', problem('serverInternal', 500));
+  assert.equal((await tryOne(daemon, HEALTHY, '--ca', shim.directoryUrl)).exit, 4);
+  assert.equal(picture(state), before);
 });

@@ -70,6 +70,9 @@ export interface Certificates extends Pick<Renewer, 'load' | 'start' | 'reload' 
   stop(): void;
 }
 
+/** An operator waits for it. */
+const TRIAL_ACCOUNT_END_MS = 3_000;
+
 export async function createCertificates(options: CertificatesOptions): Promise<Certificates> {
   const { storage, board, log, env } = options;
   let { acme } = options.config;
@@ -154,44 +157,48 @@ export async function createCertificates(options: CertificatesOptions): Promise<
     const directoryUrl = ca === 'staging' ? first.testCa : ca === 'production' ? first.ca : ca;
     const asked = { ...first, ca: directoryUrl, eab: directoryUrl === first.ca ? first.eab : null };
     const trial = issuerOver(settings, createMemoryStorage(), true);
-    return dryRun({
-      ...request,
-      certificates,
-      ca: directoryUrl,
-      challenges: settings.challenges,
-      preflight: async (wanted, at) =>
-        runPreflight({
-          certificates: wanted,
-          acme: settings,
-          issuer: first,
-          directoryUrl,
-          accountUrl: await issuer.accountUrl(first),
-          agreedTerms: null,
-          ports: publicPorts(options.entrypoints()),
-          armProbe: async (token, value) => {
-            await board.put('http-01', token, value);
-            return () => board.take('http-01', token, value);
-          },
-          stateDirectory: options.config.stateDirectory,
-          ledger,
-          signal: at,
-        }),
-      trial: async ({ name }, at) => {
-        const item = renewer.find(name);
-        if (item === undefined) throw new UnknownCertificateError(`${name} is not served`);
-        const blank = { replaces: null, reuseKey: null, currentSerial: null, lifeMs: null };
-        const obtained = await trial.obtain({
-          ...source.requestFor(item, settings, asked),
-          ...blank,
-          signal: at,
-          stillNeeded: () => Promise.resolve(true),
-          install: () => Promise.resolve(),
-        });
-        const solved = obtained.outcome === 'obtained' ? Object.values(obtained.about.solved) : [];
-        return { code: 0, challenge: [...new Set(solved)].join(', ') };
-      },
-      signal: ended,
-    });
+    try {
+      return await dryRun({
+        ...request,
+        certificates,
+        ca: directoryUrl,
+        challenges: settings.challenges,
+        preflight: async (wanted, at) =>
+          runPreflight({
+            certificates: wanted,
+            acme: settings,
+            issuer: first,
+            directoryUrl,
+            accountUrl: await issuer.accountUrl(first),
+            agreedTerms: null,
+            ports: publicPorts(options.entrypoints()),
+            armProbe: async (token, value) => {
+              await board.put('http-01', token, value);
+              return () => board.take('http-01', token, value);
+            },
+            stateDirectory: options.config.stateDirectory,
+            ledger,
+            signal: at,
+          }),
+        trial: async ({ name }, at) => {
+          const item = renewer.find(name);
+          if (item === undefined) throw new UnknownCertificateError(`${name} is not served`);
+          const blank = { replaces: null, reuseKey: null, currentSerial: null, lifeMs: null };
+          const obtained = await trial.obtain({
+            ...source.requestFor(item, settings, asked),
+            ...blank,
+            signal: at,
+            stillNeeded: () => Promise.resolve(true),
+            install: () => Promise.resolve(),
+          });
+          const solved = obtained.outcome === 'obtained' ? Object.values(obtained.about.solved) : [];
+          return { code: 0, challenge: [...new Set(solved)].join(', ') };
+        },
+        signal: ended,
+      });
+    } finally {
+      await endTrialAccount(trial, asked, log);
+    }
   };
 
   /** Of all CAs there is an account with. */
@@ -254,4 +261,14 @@ export async function createCertificates(options: CertificatesOptions): Promise<
     deactivateAccounts: () => eachAccount((of) => issuer.deactivateAccount(of, signal)),
     stop: () => stopping.abort(),
   };
+}
+
+/** Nothing of a trial stays at the CA either, as far as it can be helped. */
+async function endTrialAccount(trial: Issuer, at: IssuerConfig, log: Logger): Promise<void> {
+  try {
+    if ((await trial.accountUrl(at)) === null) return;
+    await trial.deactivateAccount(at, AbortSignal.timeout(TRIAL_ACCOUNT_END_MS));
+  } catch (error) {
+    log.debug('trial_account_left', { ca: at.ca, error });
+  }
 }
