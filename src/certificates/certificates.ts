@@ -1,11 +1,11 @@
 /** The room's composition root: where certificates come from, what is kept of them, and what operators may ask. */
-import { createIssuer, createTrialLedger } from './acme/issuer.ts';
+import { createIssuer } from './acme/issuer.ts';
 import type { Issuer } from './acme/issuer.ts';
 import { dryRun } from './dry_run.ts';
 import type { DryRunReport } from './dry_run.ts';
 import type { CertificateEvent } from './events.ts';
 import { createHook } from './hook.ts';
-import { createLedger } from './ledger.ts';
+import { createLedger, createTrialLedger } from './ledger.ts';
 import { exitCodeOf } from './outcome.ts';
 import type { RenewalResult } from './outcome.ts';
 import { publicPorts } from './preflight/ports.ts';

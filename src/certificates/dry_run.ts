@@ -9,7 +9,7 @@ import type { RenewalCode } from './outcome.ts';
 import type { WantedCertificate } from './preflight/context.ts';
 import { preflightCode, worstLevel } from './preflight/finding.ts';
 import type { Finding, Level } from './preflight/finding.ts';
-import { createLimit } from './preflight/limit.ts';
+import { createSlots } from './pace.ts';
 import type { CertificateFindings } from './preflight/preflight.ts';
 import type { ChallengeType } from './solvers/solver.ts';
 import { VERSION } from '../version.ts';
@@ -89,7 +89,7 @@ export async function dryRun(options: DryRunOptions): Promise<DryRunReport> {
   const late: TrialResult = { code: 4, reason: `it was not finished within ${timeoutMs / 1000} s`, problem: null };
   const asked = certificates.filter(({ mode }) => mode === 'acme');
   const found = await findingsOf(options, asked, deadline);
-  const limit = createLimit(TRIALS);
+  const limit = createSlots(TRIALS);
   const attempt = async (certificate: DryRunCertificate): Promise<TrialResult> => {
     if (deadline.aborted) return late;
     const result = await options.trial(certificate, deadline).catch(failedTrial);

@@ -1,8 +1,10 @@
 /** Doing many things without doing too many at once, or too many in a short time. */
 import { sleep } from '../lifecycle.ts';
 
-/** Runs at most `count` at once; the others wait in turn. */
-export function createSlots(count: number): <T>(work: () => Promise<T>) => Promise<T> {
+export type Slots = <T>(work: () => Promise<T>) => Promise<T>;
+
+/** Runs at most `count` at once; the others wait in turn, and nobody who comes later overtakes. */
+export function createSlots(count: number): Slots {
   let free = count;
   const waiting: (() => void)[] = [];
   return async (work) => {

@@ -16,6 +16,8 @@ export interface Directory {
   readonly renewalInfo: string | null;
   readonly termsOfService: string | null;
   readonly externalAccountRequired: boolean;
+  /** What CAA records call it. */
+  readonly caaIdentities: readonly string[];
   /** By name, with where they are described; null: the CA has no profiles. */
   readonly profiles: Readonly<Record<string, string>> | null;
 }
@@ -70,7 +72,7 @@ export function parseDirectory(url: string, data: unknown): Directory {
   };
   const optional = (value: unknown): string | null => (typeof value === 'string' ? value : null);
   const meta = fieldsOf(fields['meta']);
-  const profiles = meta['profiles'];
+  const { profiles, caaIdentities: identities } = meta;
   return {
     newNonce: required('newNonce'),
     newAccount: required('newAccount'),
@@ -80,6 +82,7 @@ export function parseDirectory(url: string, data: unknown): Directory {
     renewalInfo: optional(fields['renewalInfo']),
     termsOfService: optional(meta['termsOfService']),
     externalAccountRequired: meta['externalAccountRequired'] === true,
+    caaIdentities: Array.isArray(identities) ? identities.filter((it) => typeof it === 'string') : [],
     profiles:
       typeof profiles === 'object' && profiles !== null
         ? Object.fromEntries(Object.entries(profiles).map(([name, text]) => [name, String(text)]))

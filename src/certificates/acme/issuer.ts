@@ -301,18 +301,3 @@ function chooseProfile(issuer: IssuerConfig, names: readonly string[], { profile
   const offer = listed.length === 0 ? 'it has none' : `it has ${listed.join(', ')}`;
   throw refusal('invalidProfile', `the CA does not list the profile ${issuer.profile}: ${offer}`, issuer);
 }
-
-/** Everything is allowed and nothing remembered: for trial orders, with a storage that forgets as well. */
-export function createTrialLedger(): Ledger {
-  const yes = { ok: true } as const;
-  return {
-    mayOrder: () => Promise.resolve(yes),
-    ordered: () => Promise.resolve(),
-    issued: () => Promise.resolve(),
-    validationFailed: () => Promise.resolve(),
-    parked: () => Promise.resolve(),
-    budget: () => Promise.resolve({ issued: 0, allowed: null, nextAt: null }),
-    accountCreated: () => Promise.resolve(),
-    mayCreateAccount: () => Promise.resolve(yes),
-  };
-}

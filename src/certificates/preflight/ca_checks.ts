@@ -36,8 +36,9 @@ export const checkCa: Check = async (_certificate, context) => {
       ),
     ];
   }
+  const { externalAccountRequired, termsOfService } = directory.directory;
   const findings: Finding[] = [];
-  if (directory.accountBindingRequired && issuer.eab === null) {
+  if (externalAccountRequired && issuer.eab === null) {
     findings.push(
       failure(
         'ca',
@@ -48,13 +49,13 @@ export const checkCa: Check = async (_certificate, context) => {
       ),
     );
   }
-  if (agreedTerms !== null && directory.terms !== null && agreedTerms !== directory.terms) {
+  if (agreedTerms !== null && termsOfService !== null && agreedTerms !== termsOfService) {
     findings.push(
       warning(
         'ca',
         'terms_changed',
         directoryUrl,
-        `the terms of service are now ${directory.terms}; agreed to were ${agreedTerms}`,
+        `the terms of service are now ${termsOfService}; agreed to were ${agreedTerms}`,
         'read them; the CA goes on issuing until it says otherwise',
       ),
     );
@@ -66,7 +67,7 @@ export const checkProfile: Check = async ({ hosts }, context) => {
   const directory = await context.directory();
   if (directory.kind !== 'directory') return [];
   const { profile } = context.issuer;
-  const listed = directory.profiles;
+  const listed = directory.directory.profiles && Object.keys(directory.directory.profiles);
   if (profile !== null && listed?.includes(profile) !== true) {
     const there = listed === null || listed.length === 0 ? 'the CA has no profiles' : `it has: ${listed.join(', ')}`;
     return [

@@ -53,7 +53,7 @@ async function checkHost(host: string, context: CheckContext): Promise<Finding> 
 async function judge(host: string, at: string, records: readonly CaaRecord[], context: CheckContext): Promise<Finding> {
   const directory = await context.directory();
   const { hostname } = new URL(context.directoryUrl);
-  const listed = directory.kind === 'directory' ? directory.caaIdentities : [];
+  const listed = directory.kind === 'directory' ? directory.directory.caaIdentities : [];
   const known = KNOWN_IDENTITIES.filter(([pattern]) => pattern.test(hostname)).map(([, identity]) => identity);
   const identities = listed.length > 0 ? listed : known;
   if (identities.length === 0) {

@@ -1,6 +1,6 @@
 /** What every check is given: the certificates' names, the configuration, and what is looked up once for all of them. */
 import type { DirectoryOutcome } from './directory.ts';
-import type { Limit } from './limit.ts';
+import type { Slots } from '../pace.ts';
 import type { Answer, NameResolver } from './resolver.ts';
 import type { Finding } from './finding.ts';
 import type { AcmeConfig, IssuerConfig } from '../../config/config.ts';
@@ -54,7 +54,7 @@ export interface HostAddresses {
 }
 
 export interface CheckContext extends Required<PreflightOptions> {
-  readonly limit: Limit;
+  readonly limit: Slots;
   readonly resolver: NameResolver;
   /** Work that is the same for all certificates: done for the first that asks. */
   once<T>(work: (context: CheckContext) => Promise<T>): Promise<T>;

@@ -5,10 +5,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import type { PreflightOptions } from './context.ts';
 import { judgeClock } from './ca_checks.ts';
-import { parseDirectory } from './directory.ts';
 import { preflightCode, worstLevel } from './finding.ts';
 import type { Finding } from './finding.ts';
-import { createLimit } from './limit.ts';
 import { runPreflight } from './preflight.ts';
 import type { IssuerConfig } from '../../config/config.ts';
 import type { Ledger } from '../ledger.ts';
@@ -152,15 +150,6 @@ test('the probe is armed once for all names, and disarmed when the checks are do
   assert.deepEqual([count, armed.size], [2, 0]);
 });
 
-test('what is no directory is told, and unknown fields are ignored', () => {
-  const urls = { newNonce: 'n', newAccount: 'a', newOrder: 'o' };
-  const parse = (value: unknown): string => parseDirectory(JSON.stringify(value), null).kind;
-  assert.equal(parse({ ...urls, novel: { thing: 1 }, meta: { profiles: null, caaIdentities: 'x' } }), 'directory');
-  assert.equal(parse({ ...urls, newOrder: 1 }), 'not_a_directory');
-  assert.equal(parse('text'), 'not_a_directory');
-  assert.equal(parseDirectory('<html>', null).kind, 'not_a_directory');
-});
-
 test('a clock off by 5 minutes is a warning, by an hour a failure', () => {
   const judge = (minutes: number): string =>
     judgeClock(minutes * 60_000, { directoryUrl: 'https://ca.example/' }).level;
@@ -191,23 +180,4 @@ test('a failure of one kind has its exit code, several kinds are 3', () => {
   assert.equal(preflightCode([fail('storage_full'), fail('storage_read_only')]), 7);
   assert.equal(preflightCode([fail('storage_full'), fail('dns_servfail')]), 3);
   assert.equal(worstLevel([fail('dns_servfail')]), 'fail');
-});
-
-test('no more work than allowed is done at once, and all of it is done', async () => {
-  const limit = createLimit(3);
-  let running = 0;
-  let most = 0;
-  const results = await Promise.allSettled(
-    Array.from({ length: 20 }, (_, i) =>
-      limit(async () => {
-        most = Math.max(most, ++running);
-        await new Promise(setImmediate);
-        running--;
-        if (i % 5 === 0) throw new Error('one that fails gives its place back, too');
-        return i;
-      }),
-    ),
-  );
-  assert.equal(most, 3);
-  assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 16);
 });

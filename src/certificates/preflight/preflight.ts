@@ -8,7 +8,7 @@ import { checkCaa } from './caa_check.ts';
 import type { Check, CheckContext, HostAddresses, PreflightOptions, WantedCertificate } from './context.ts';
 import { fetchDirectory } from './directory.ts';
 import type { Finding } from './finding.ts';
-import { createLimit } from './limit.ts';
+import { createSlots } from '../pace.ts';
 import { checkNames } from './names.ts';
 import { createNameResolver } from './resolver.ts';
 import { checkSelfProbe } from './self_probe.ts';
@@ -61,7 +61,7 @@ export async function runPreflight(options: PreflightOptions): Promise<readonly 
 
 function createContext(options: PreflightOptions, onArm: (disarm: Promise<() => Promise<void>>) => void): CheckContext {
   const { acme, signal } = options;
-  const limit = createLimit(CONCURRENCY);
+  const limit = createSlots(CONCURRENCY);
   const resolver = createNameResolver(acme.resolvers, signal);
   const addresses = new Map<string, Promise<HostAddresses>>();
   const done = new Map<unknown, Promise<unknown>>();
