@@ -74,7 +74,9 @@ interface Stage extends AsyncDisposable {
 async function arrange(hosts: readonly string[], { asNobody = false } = {}): Promise<Stage> {
   const ports = { http: await freePort(), https: await freePort() };
   await using stack = new AsyncDisposableStack();
-  const pebble = stack.use(await startPebble({ httpPort: ports.http }));
+  // Requests are counted: none may have to be made twice.
+  const env = { PEBBLE_WFE_NONCEREJECT: '0' };
+  const pebble = stack.use(await startPebble({ httpPort: ports.http, env }));
   const front = stack.use(await startCaFront(pebble, DIRECTORIES));
   const shim = stack.use(await startShim(pebble, { profiles: ['classic'] }));
   const folder = temporaryFolder();
