@@ -5,10 +5,11 @@ import { requestFor, startSetup } from '../support/acme_setup.ts';
 import type { Setup } from '../support/acme_setup.ts';
 import { page, problem, processing, reset, rewrite, rewriteJson } from '../support/acme_shim.ts';
 import type { ShimAnswer } from '../support/acme_shim.ts';
-import { OrderError } from '../../src/certificates/acme/errors.ts';
+import { BudgetError, OrderError } from '../../src/certificates/acme/errors.ts';
 import { classify } from '../../src/certificates/acme/failure.ts';
 import { openJournal } from '../../src/certificates/acme/journal.ts';
 import type { Journal } from '../../src/certificates/acme/journal.ts';
+import { createLedger } from '../../src/certificates/ledger.ts';
 import { StorageError } from '../../src/certificates/storage/storage.ts';
 
 const HOST = 'a.example.com';
@@ -81,6 +82,21 @@ test('a finalization that failed on the way, and was done all the same, is found
   await setup.obtain(HOST);
   assert.deepEqual([setup.shim.count('finalize'), setup.shim.count('newOrder')], [1, 1]);
   assert.equal(setup.pebble.issued(), 1);
+});
+
+test('a begun order waits, too, when the CA asked to be left alone, also after a restart', async () => {
+  await using setup = await startSetup();
+  let now = Date.now();
+  const order = () =>
+    setup.restart({ ledger: createLedger(setup.storage, () => now) }).obtain(requestFor([HOST], setup.config));
+  setup.shim.script('finalize', problem('serverInternal', 503, { 'retry-after': '3600' }), { times: 1 });
+  await assert.rejects(order(), /it is serverInternal/);
+  const asked = setup.shim.count('order');
+  await assert.rejects(order(), BudgetError);
+  assert.equal(setup.shim.count('order'), asked);
+  now += 3_601_000;
+  assert.equal((await order()).outcome, 'obtained');
+  assert.equal(setup.shim.count('newOrder'), 1);
 });
 
 test('a slow order is asked about as often as the CA wishes, at least a second apart', async () => {

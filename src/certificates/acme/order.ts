@@ -146,6 +146,7 @@ async function place(context: OrderContext, begun: Begun | null): Promise<{ plac
   let { reuseKey } = context;
   const { orderUrl = null, step = 'intent' } = begun?.entry ?? {};
   if (begun !== null && orderUrl !== null) {
+    await assertNotParked(context);
     const order = await reread(session, orderUrl);
     if (order !== null && order.status !== 'pending') await sweep(order.authorizations, await showing(context));
     if (order !== null && order.status !== 'invalid') {
@@ -168,6 +169,12 @@ async function place(context: OrderContext, begun: Begun | null): Promise<{ plac
   const placed: Begun = { entry: { ...entry, step: 'ordered', orderUrl: order.url }, key };
   await journal.write(placed.entry);
   return { placed, order };
+}
+
+/** What is begun already counts for no limit, but a CA that asked to be left alone is left alone. */
+async function assertNotParked({ ledger, issuer, names, lifeMs }: OrderContext): Promise<void> {
+  const verdict = await ledger.mayOrder({ ca: issuer.ca, names, exempt: true, force: true, lifeMs });
+  if (!verdict.ok) throw new BudgetError(verdict.until, verdict.reason);
 }
 
 /** null: there is no such order, or no such order of ours. */
