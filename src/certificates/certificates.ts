@@ -163,14 +163,16 @@ export async function createCertificates(options: CertificatesOptions): Promise<
         certificates,
         ca: directoryUrl,
         challenges: settings.challenges,
-        preflight: async (wanted, at) =>
-          runPreflight({
+        preflight: async (wanted, at) => {
+          const account = await issuer.account(first);
+          return runPreflight({
             certificates: wanted,
             acme: settings,
             issuer: first,
             directoryUrl,
-            accountUrl: await issuer.accountUrl(first),
-            agreedTerms: null,
+            accountUrl: account?.url ?? null,
+            // Another CA has other terms.
+            agreedTerms: directoryUrl === first.ca ? (account?.termsOfService ?? null) : null,
             ports: publicPorts(options.entrypoints()),
             armProbe: async (token, value) => {
               await board.put('http-01', token, value);
@@ -179,7 +181,8 @@ export async function createCertificates(options: CertificatesOptions): Promise<
             stateDirectory: options.config.stateDirectory,
             ledger,
             signal: at,
-          }),
+          });
+        },
         trial: async ({ name }, at) => {
           const item = renewer.find(name);
           if (item === undefined) throw new UnknownCertificateError(`${name} is not served`);
@@ -205,10 +208,10 @@ export async function createCertificates(options: CertificatesOptions): Promise<
   const eachAccount = async (work: (of: IssuerConfig) => Promise<void>): Promise<readonly string[]> => {
     const urls: string[] = [];
     for (const of of configured().acme.issuers) {
-      const url = await issuer.accountUrl(of);
-      if (url === null) continue;
+      const account = await issuer.account(of);
+      if (account === null) continue;
       await work(of);
-      urls.push(url);
+      urls.push(account.url);
     }
     return urls;
   };
@@ -266,7 +269,7 @@ export async function createCertificates(options: CertificatesOptions): Promise<
 /** Nothing of a trial stays at the CA either, as far as it can be helped. */
 async function endTrialAccount(trial: Issuer, at: IssuerConfig, log: Logger): Promise<void> {
   try {
-    if ((await trial.accountUrl(at)) === null) return;
+    if ((await trial.account(at)) === null) return;
     await trial.deactivateAccount(at, AbortSignal.timeout(TRIAL_ACCOUNT_END_MS));
   } catch (error) {
     log.debug('trial_account_left', { ca: at.ca, error });

@@ -101,9 +101,9 @@ test("an account's key is changed, and the account goes on", async () => {
 test('an account that was ended is forgotten here, too', async () => {
   await using setup = await startSetup();
   const { about } = await setup.obtain('a.example.com');
-  assert.equal(await setup.issuer.accountUrl(setup.config), about.accountUrl);
+  assert.equal((await setup.issuer.account(setup.config))?.url, about.accountUrl);
   await setup.issuer.deactivateAccount(setup.config, AbortSignal.timeout(10_000));
-  assert.equal(await setup.issuer.accountUrl(setup.config), null);
+  assert.equal(await setup.issuer.account(setup.config), null);
   assert.notEqual((await setup.obtain('a.example.com')).about.accountUrl, about.accountUrl);
 });
 

@@ -29,8 +29,8 @@ export interface Accounts {
   open(connection: Connection, email: string | null): Promise<AcmeSession>;
   /** Another account in place of `lost`, which the CA does not know any more. */
   recreate(connection: Connection, email: string | null, lost: string): Promise<AcmeSession>;
-  /** The account's URL; null: there is none yet. */
-  url(issuer: IssuerConfig): Promise<string | null>;
+  /** null: there is none yet. */
+  kept(issuer: IssuerConfig): Promise<KeptAccount | null>;
   /** The account goes on with another key. */
   rollover(connection: Connection): Promise<void>;
   /** The CA ends the account, and we forget it. */
@@ -43,8 +43,9 @@ export interface AccountsOptions {
   readonly log: Logger;
 }
 
-interface Kept {
+export interface KeptAccount {
   readonly url: string;
+  /** Those that were agreed to. */
   readonly termsOfService: string | null;
 }
 
@@ -63,7 +64,7 @@ export function createAccounts({ storage, ledger, log }: AccountsOptions): Accou
   const locked = <T>({ issuer, signal }: Connection, work: () => Promise<T>): Promise<T> =>
     storage.withLock(folderOf(issuer), signal, work);
 
-  const load = async (issuer: IssuerConfig): Promise<{ readonly key: string; readonly kept: Kept } | null> => {
+  const load = async (issuer: IssuerConfig): Promise<{ readonly key: string; readonly kept: KeptAccount } | null> => {
     const kept = parseKept(await storage.read(recordOf(issuer)));
     const key = kept === null ? null : await storage.read(keyOf(issuer));
     return kept === null || key === null ? null : { key, kept };
@@ -112,14 +113,14 @@ export function createAccounts({ storage, ledger, log }: AccountsOptions): Accou
     const url = answer.headers['location'];
     if (url === undefined) throw refusal('malformed', 'the CA made an account and did not say which', issuer);
     if (answer.status === 201) await ledger.accountCreated(issuer.ca);
-    const kept: Kept = { url, termsOfService: directory.termsOfService };
+    const kept: KeptAccount = { url, termsOfService: directory.termsOfService };
     await storage.write(recordOf(issuer), `${JSON.stringify(kept)}\n`);
     log.info('account_created', { ca: issuer.ca, account: url });
     opened.useAccount(url);
     return opened;
   };
 
-  const noticeTerms = async ({ issuer, directory }: Connection, kept: Kept): Promise<void> => {
+  const noticeTerms = async ({ issuer, directory }: Connection, kept: KeptAccount): Promise<void> => {
     if (directory.termsOfService === kept.termsOfService) return;
     log.warn('terms_of_service_changed', { ca: issuer.ca, terms: directory.termsOfService });
     await storage.write(recordOf(issuer), `${JSON.stringify({ ...kept, termsOfService: directory.termsOfService })}\n`);
@@ -154,7 +155,7 @@ export function createAccounts({ storage, ledger, log }: AccountsOptions): Accou
         await storage.remove(keyOf(issuer));
         return make(connection, email);
       }),
-    url: async (issuer) => (await load(issuer))?.kept.url ?? null,
+    kept: async (issuer) => (await load(issuer))?.kept ?? null,
     rollover: async (connection) => {
       const { issuer, directory } = connection;
       const { keyChange } = directory;
@@ -200,7 +201,7 @@ function folderOf(issuer: IssuerConfig): string {
   return `accounts/${accountSlug(issuer)}`;
 }
 
-function parseKept(text: string | null): Kept | null {
+function parseKept(text: string | null): KeptAccount | null {
   if (text === null) return null;
   try {
     const { url, termsOfService } = fieldsOf(JSON.parse(text));

@@ -5,7 +5,7 @@
 import { createPrivateKey } from 'node:crypto';
 import net from 'node:net';
 import { createAccounts, refusal } from './account.ts';
-import type { Connection } from './account.ts';
+import type { Connection, KeptAccount } from './account.ts';
 import { parseRenewalInfo, unreachable } from './ari.ts';
 import type { RenewalInfo, RenewalQuery } from './ari.ts';
 import { certificateId } from './certificate_id.ts';
@@ -110,7 +110,7 @@ export interface Issuer {
   rolloverAccountKey(issuer: IssuerConfig, signal: AbortSignal): Promise<void>;
   deactivateAccount(issuer: IssuerConfig, signal: AbortSignal): Promise<void>;
   /** null: no account was made yet. */
-  accountUrl(issuer: IssuerConfig): Promise<string | null>;
+  account(issuer: IssuerConfig): Promise<KeptAccount | null>;
   /** What the CA offers, as of now. */
   directory(issuer: IssuerConfig, signal: AbortSignal): Promise<Directory>;
   /** How far the CA's clock is ahead of ours, in milliseconds, as last seen; null: not known. */
@@ -284,7 +284,7 @@ export function createIssuer(options: IssuerOptions): Issuer {
       }),
     rolloverAccountKey: (issuer, signal) => connected(issuer, signal, accounts.rollover),
     deactivateAccount: (issuer, signal) => connected(issuer, signal, accounts.deactivate),
-    accountUrl: accounts.url,
+    account: accounts.kept,
     directory: (issuer, signal) => connected(issuer, signal, ({ directory }) => Promise.resolve(directory)),
     clockSkewMs: ({ ca }) => directories.skewMs(ca),
   };
