@@ -12,7 +12,12 @@ const OTHER = 'https://ca.example/dir';
 function setUp(): { ledger: Ledger; again: () => Ledger; pass: (ms: number) => void; at: () => number } {
   let now = Date.UTC(2026, 0, 1);
   const storage = createMemoryStorage();
-  const open = (): Ledger => createLedger(storage, () => now);
+  const open = (): Ledger =>
+    createLedger(
+      storage,
+      () => now,
+      () => Promise.resolve(),
+    );
   return { ledger: open(), again: open, pass: (ms) => (now += ms), at: () => now };
 }
 

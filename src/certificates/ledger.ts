@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import net from 'node:net';
-import { ACCOUNTS, allowedAt, FAILURES_PER_NAME, limitsOf, ownLimits } from './limits.ts';
+import { ACCOUNTS, allowedAt, FAILURES_PER_NAME, limitsOf, ORDERS_IN_A_TIME, ownLimits } from './limits.ts';
 import type { Limit } from './limits.ts';
+import { createPace } from './pace.ts';
 import type { Storage } from './storage/storage.ts';
 import { issuerSlug } from './store.ts';
 
@@ -37,6 +38,7 @@ export interface OrderIntent extends OrderKey {
 export interface Ledger {
   /** Whether an order may be made now. */
   mayOrder(intent: OrderIntent): Promise<Verdict>;
+  /** To be awaited right before the order is made: it also keeps many from being made at once. */
   ordered(key: OrderKey): Promise<void>;
   issued(key: OrderKey): Promise<void>;
   /** A name that failed its validation. */
@@ -62,8 +64,14 @@ interface Page {
 }
 const BLANK: Page = { ordered: [], issued: [], failed: [], parkedUntil: 0, parkedBecause: '' };
 
+const NEVER = new AbortController().signal;
+
 /** A ledger that is kept in `storage`; `now` in milliseconds since the epoch. */
-export function createLedger(storage: Storage, now: () => number = Date.now): Ledger {
+export function createLedger(
+  storage: Storage,
+  now: () => number = Date.now,
+  pace = createPace(ORDERS_IN_A_TIME.count, ORDERS_IN_A_TIME.withinMs),
+): Ledger {
   const recent = (times: readonly number[], withinMs: number): number[] => times.filter((at) => at > now() - withinMs);
   const read = async (key: string): Promise<Page> => parsePage(await storage.read(key));
   /** One writer at a time, of all instances: a count that is lost would be an order too many. */
@@ -111,7 +119,10 @@ export function createLedger(storage: Storage, now: () => number = Date.now): Le
       }
       return { ok: true };
     },
-    ordered: ({ ca }) => change(ca, caKey(ca), (page) => ({ ...page, ordered: [...page.ordered, now()] })),
+    ordered: async ({ ca }) => {
+      await change(ca, caKey(ca), (page) => ({ ...page, ordered: [...page.ordered, now()] }));
+      await pace(NEVER);
+    },
     issued: async ({ ca, names }) => {
       const key = setKey(ca, names);
       const isNew = (await read(key)).issued.length === 0;

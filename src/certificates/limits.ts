@@ -44,6 +44,8 @@ export function limitsOf(ca: string): CaLimits {
 
 /** Let's Encrypt pauses a name after five failures in an hour: the last one is the operator's. */
 export const FAILURES_PER_NAME: Limit = { count: 4, withinMs: HOUR };
+/** No CA says so, and all would rather have orders spread than in a burst. */
+export const ORDERS_IN_A_TIME: Limit = { count: 10, withinMs: 10_000 };
 /** An account that is lost again and again is a fault of ours, or of where it is kept. */
 export const ACCOUNTS: Limit = { count: 2, withinMs: DAY };
 

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
-import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { eventually } from './eventually.ts';
@@ -192,10 +191,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 /** A port nobody has at the moment. */
+/**
+ * A port nobody uses, and nobody is given by chance before it is used: not one of those the system gives to connections, and
+ * each process of tests has a range of its own.
+ */
 export async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = FIRST_PORT + (process.pid % PORT_RANGES) * PORTS_EACH + (nextPort++ % PORTS_EACH);
+    const server = net.createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
+
+const FIRST_PORT = 10_000;
+const PORTS_EACH = 100;
+const PORT_RANGES = 220;
+let nextPort = 0;

@@ -4,7 +4,7 @@ import { certificateId } from '../acme/certificate_id.ts';
 import type { IssuedMeta, Issuer, ObtainRequest } from '../acme/issuer.ts';
 import type { Certificate } from '../certificate.ts';
 import type { RenewalResult } from '../outcome.ts';
-import { createPace, createSlots } from '../pace.ts';
+import { createSlots } from '../pace.ts';
 import { covers, decide, wishOf } from '../renewal.ts';
 import type { AriRecord, Attempts, Decision, Held, Wanted } from '../renewal.ts';
 import { parseState } from './acme_state.ts';
@@ -16,9 +16,7 @@ import type { AcmeConfig, IssuerConfig } from '../../config/config.ts';
 import { describeError } from '../../log.ts';
 import type { Logger } from '../../log.ts';
 
-/** Let's Encrypt takes 300 orders in three hours, and would rather have them spread than in a burst. */
 const ORDERS_AT_ONCE = 4;
-const ORDERS_IN_A_TIME = { count: 10, withinMs: 10_000 };
 /** The next CA is asked when the first has failed so often, and so little of the life is left. */
 const FALLBACK_AFTER_FAILURES = 3;
 const FALLBACK_BELOW_SHARE = 1 / 6;
@@ -50,7 +48,6 @@ export interface AcmeSource extends Source {
 export function createAcmeSource(options: AcmeSourceOptions): AcmeSource {
   const { store, log, signal } = options;
   const slot = createSlots(ORDERS_AT_ONCE);
-  const pace = createPace(ORDERS_IN_A_TIME.count, ORDERS_IN_A_TIME.withinMs);
   /** Generations that were current when they were read. */
   const seen = new WeakMap<Managed, string>();
   const ariFailures = new WeakMap<Managed, number>();
@@ -209,7 +206,6 @@ export function createAcmeSource(options: AcmeSourceOptions): AcmeSource {
       slot(async () => {
         const { name } = item;
         try {
-          await pace(signal);
           signal.throwIfAborted();
           return await obtain(item, request);
         } catch (error) {
