@@ -97,6 +97,10 @@ export interface ServiceEntry {
   /** Requests of this proxy that may wait for a target, and for how long. */
   readonly queueMax: number;
   readonly queueTimeoutMs: number;
+  /** Requests in flight of this proxy for each target; 0: no limit. */
+  readonly concurrency: number;
+  /** How long tunnels and streams of events may go on at a target that left. */
+  readonly streamsMs: number;
   readonly retries: number;
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
@@ -215,8 +219,29 @@ export interface ProxyStats {
   readonly inFlight: number;
   /** Log lines nobody took, so far. */
   readonly droppedLines: number;
-  /** Requests in flight per target id; targets with none are left out. */
-  readonly targets: Readonly<Record<string, number>>;
+  /** By target id; those this proxy has nothing to tell of since its start are left out. */
+  readonly targets: Readonly<Record<string, TargetStats>>;
+  /** By service. */
+  readonly services: Readonly<Record<string, ServiceStats>>;
+}
+
+export interface TargetStats {
+  readonly inFlight: number;
+  /** Tunnels and streams of events among them. */
+  readonly streams: number;
+  /** Given to it so far, and answers that began. */
+  readonly requests: number;
+  readonly answers: number;
+  /** How long the oldest request without a byte of an answer waits, in milliseconds; 0: there is none. */
+  readonly oldestUnansweredMs: number;
+}
+
+export interface ServiceStats {
+  /** Requests that wait for a target, and how long the oldest has, in milliseconds. */
+  readonly queued: number;
+  readonly queuedMs: number;
+  /** Sent away with 503 so far, because the queue was full or the wait too long. */
+  readonly shed: number;
 }
 
 export interface Identity {

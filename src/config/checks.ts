@@ -1,24 +1,17 @@
 /** What keys mean to each other, and the values that come of it. */
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { isAddressRange } from '../address_set.ts';
-import { buildBalancing } from './balancing.ts';
-import type { EntrypointConfig, RouteConfig, ServiceConfig, SiteConfig, SiteTls } from './config.ts';
+import type { EntrypointConfig, RouteConfig, SiteConfig, SiteTls } from './config.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
 import { isInternalHost, normalizeHost } from './hosts.ts';
 import { nearest } from './nearest.ts';
 import { buildHeaders, buildHsts, isRedirectTarget } from './policies.ts';
-import type { Sections, ServiceInput, SiteInput } from './schema.ts';
+import type { Sections, SiteInput } from './schema.ts';
 import { buildUpgrades, WEBSOCKET_ONLY } from './upgrades.ts';
-import { buildUpstreams, readRoots } from './upstreams.ts';
 
-/** sockaddr_un's path, without its NUL. */
-const MAX_SOCKET_PATH = 107;
-/** `<slot>.<generation>.sock`. */
-const SOCKET_NAME_LENGTH = 20;
 const MAX_REQUEST_LINE = 8 * 1024;
-const PLACEHOLDERS = ['port', 'socket', 'slot'];
 
 export function buildEntrypoints(
   document: SourceDocument,
@@ -243,92 +236,5 @@ export function checkSites(
   }
   if (sites.some(({ tls }) => tls.mode === 'off') && entrypoints.every(({ tls }) => tls)) {
     problems.push(document.problem(['entrypoints'], 'every entrypoint has tls: true, and a site has tls: off'));
-  }
-}
-
-interface ServiceContext {
-  readonly base: string;
-  readonly runtimeDirectory: string;
-  readonly cpus: number;
-}
-
-export function buildService(
-  document: SourceDocument,
-  name: string,
-  service: ServiceInput,
-  { base, runtimeDirectory, cpus }: ServiceContext,
-  problems: Problem[],
-): ServiceConfig | null {
-  const where: Path = ['services', name];
-  const before = problems.length;
-  const tell = (at: Path, message: string, part: 'key' | 'value' = 'value'): void =>
-    void problems.push(document.problem([...where, ...at], message, part));
-
-  if (service.command === undefined && service.upstreams.length === 0) {
-    tell([], 'has neither "command" nor "upstreams"', 'key');
-  }
-  const upstreams = buildUpstreams(service, tell);
-  const trustedRoots = readRoots(service, base, tell);
-  const loadBalancing = buildBalancing(service, tell);
-  for (const [, word = ''] of (service.command ?? []).join(' ').matchAll(/\{([a-z_]+)\}/g)) {
-    if (PLACEHOLDERS.includes(word)) continue;
-    tell(['command'], `has the unknown placeholder {${word}}; known are {port}, {socket} and {slot}`);
-  }
-  const folder = path.join(runtimeDirectory, 'services', name);
-  const room = MAX_SOCKET_PATH - SOCKET_NAME_LENGTH;
-  if (service.command !== undefined && Buffer.byteLength(folder) > room) {
-    tell([], `its sockets' folder is too long for a socket's path (${room} bytes): ${folder}`, 'key');
-  }
-  const directory = path.resolve(base, service.directory);
-  if (service.command !== undefined && !statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
-    tell(['directory'], `there is no directory ${directory}`);
-  }
-  const env: Record<string, string> = {};
-  for (const [key, value] of Object.entries(service.env)) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key)) tell(['env', key], 'is not a name of a variable', 'key');
-    env[key] = readSecret(value, base, () => tell(['env', key], 'the file it names cannot be read'));
-  }
-  if (problems.length > before) return null;
-  const { health_check: health, timeouts } = service;
-  return {
-    name,
-    command: service.command ?? null,
-    upstreams,
-    trustedRoots,
-    serverName: service.tls.server_name ?? null,
-    directory,
-    env,
-    user: service.user ?? null,
-    workers: service.workers === 'auto' ? cpus : service.workers,
-    healthCheck: {
-      path: health.path ?? null,
-      intervalMs: health.interval,
-      timeoutMs: health.timeout,
-      rise: health.rise,
-      fall: health.fall,
-    },
-    loadBalancing,
-    queue: { max: service.queue.max, timeoutMs: service.queue.timeout },
-    timeouts: {
-      startMs: timeouts.start,
-      drainMs: timeouts.drain,
-      stopMs: timeouts.stop,
-      connectMs: timeouts.connect,
-      responseMs: timeouts.response,
-      responseIdleMs: timeouts.response_idle,
-      eventIdleMs: timeouts.event_idle,
-      idleMs: timeouts.idle,
-    },
-  };
-}
-
-/** `file:PATH` stands for the file's content, without a last line end. */
-function readSecret(value: string, base: string, unreadable: () => void): string {
-  if (!value.startsWith('file:')) return value;
-  try {
-    return readFileSync(path.resolve(base, value.slice('file:'.length)), 'utf8').replace(/\r?\n$/, '');
-  } catch {
-    unreadable();
-    return '';
   }
 }

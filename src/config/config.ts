@@ -174,10 +174,25 @@ export interface ServiceConfig {
   /** The name upstreams prove; null: the one in their URL. */
   readonly serverName: string | null;
   readonly directory: string;
+  /** Of files and of `env`, which goes before. */
   readonly env: Readonly<Record<string, string>>;
-  readonly user: string | null;
-  readonly workers: number;
+  readonly identity: WorkerIdentityConfig;
+  /** Names a release beside what the definition says; null: the definition alone does. */
+  readonly release: string | null;
+  /** Run in order, once for each release, before its first worker. */
+  readonly prestart: readonly PrestartConfig[];
+  /** Equal: a fixed number. */
+  readonly workers: { readonly min: number; readonly max: number };
+  /** Requests in flight for each worker; 0: no limit. */
+  readonly concurrency: number;
+  /** Bytes of a worker's process group; 0: no limit. Above `soft` it is replaced, above `hard` killed. */
+  readonly memory: { readonly soft: number; readonly hard: number };
+  /** After so many it is replaced; 0: never, as in the next. */
+  readonly maxRequests: number;
+  readonly maxAgeMs: number;
   readonly healthCheck: {
+    /** `process`: alive is enough, and it serves nothing. */
+    readonly type: 'http' | 'process';
     /** null: any complete HTTP answer to `GET /` counts. */
     readonly path: string | null;
     readonly intervalMs: number;
@@ -200,7 +215,11 @@ export interface ServiceConfig {
   readonly queue: { readonly max: number; readonly timeoutMs: number };
   readonly timeouts: {
     readonly startMs: number;
+    /** A worker that took a request so long ago and has not said a byte since is replaced, while others answer. */
+    readonly livenessMs: number;
     readonly drainMs: number;
+    /** What WebSockets and streams of events get of it. */
+    readonly streamsMs: number;
     readonly stopMs: number;
     readonly connectMs: number;
     readonly responseMs: number;
@@ -210,6 +229,29 @@ export interface ServiceConfig {
     readonly eventIdleMs: number;
     readonly idleMs: number;
   };
+}
+
+export interface WorkerIdentityConfig {
+  /** null: the owner of the directory, or nobody, when started as root. */
+  readonly user: string | null;
+  readonly group: string | null;
+  /** Supplementary groups; null: those the user has. */
+  readonly groups: readonly string[] | null;
+  /** null: files are for the worker and the proxies' group. */
+  readonly umask: number | null;
+  /** −20 to 19; null: ours. */
+  readonly nice: number | null;
+  /** CPUs as taskset takes them (`0-3,6`); null: all. */
+  readonly cpuAffinity: string | null;
+  /** By prlimit's names (`nofile`, `core`, `as` …): soft and hard; null: unlimited. */
+  readonly rlimits: Readonly<Record<string, number | null>>;
+}
+
+export interface PrestartConfig {
+  readonly name: string;
+  readonly command: readonly string[];
+  /** 0: as long as it takes. */
+  readonly timeoutMs: number;
 }
 
 export interface UpstreamConfig {

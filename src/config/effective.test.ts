@@ -61,7 +61,7 @@ test('masks what came from variables and files, and what is secret by its name',
       '    env:\n      A: x${SECRET}x\n      B: file:secret\n      API_TOKEN: plain-token\n' +
       '      DATABASE_URL: postgres://u:plain-pass@db/x\n      SIGNING_KEY: plain-key\n      LEVEL: $${debug}\n',
   );
-  assert.doesNotMatch(yaml, /hunter2|from-file|8443|file:|plain-/);
+  assert.doesNotMatch(yaml, /hunter2|from-file|8443|\bfile:|plain-/);
   const { services, runtime_directory: runtime, admin, entrypoints } = parse(yaml);
   assert.deepEqual([runtime, admin.socket, services.web.workers, services.web.command], ['***', '***', '***', '***']);
   assert.equal(entrypoints.http.public_port, 80);

@@ -47,8 +47,8 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   ],
   [
     'a key of a later version',
-    'sites:\n  - hosts: [localhost]\n    service: web\n    release: a\nservices: { web: { command: a } }\n',
-    ['4:5 sites[0].release: is not supported by this version'],
+    'sites:\n  - hosts: [localhost]\n    service: web\n    delay: 1s\nservices: { web: { command: a } }\n',
+    ['4:5 sites[0].delay: is not supported by this version'],
   ],
   [
     'a dangling service',
@@ -167,6 +167,27 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
       '4:29 acme.dns.rfc2136.server: must be a name or an address, with or without :port',
       '5:15 acme.resolvers[0]: must be an IP address',
       '6:40 acme.issuers[0].eab.hmac_key: is not base64url',
+    ],
+  ],
+  [
+    'workers, limits and steps that cannot be',
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    workers: { min: 4, max: 2 }\n    memory: { soft: 2GiB, hard: 1GiB }\n    umask: "888"\n  api: { upstreams: ["http://a:1"], prestart: [{ command: b }], health_check: process, env_file: none }\n',
+    [
+      '7:12 services.web.umask: is not three octal digits such as "027"; it is "888"',
+      '8:37 services.api.prestart: needs a "command" that it goes before',
+      '8:79 services.api.health_check: is for workers that a "command" starts',
+      '8:98 services.api.env_file: cannot be read',
+    ],
+  ],
+  [
+    'workers, limits and steps that do not fit each other',
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    workers: { min: 4, max: 2 }\n    memory: { soft: 2GiB, hard: 1GiB }\n  api: { upstreams: ["http://a:1"], prestart: [{ command: b }], health_check: process, env_file: none }\n',
+    [
+      '5:21 services.web.workers.min: is more than "max"',
+      '6:21 services.web.memory.soft: is more than "hard"',
+      '7:37 services.api.prestart: needs a "command" that it goes before',
+      '7:79 services.api.health_check: is for workers that a "command" starts',
+      '7:98 services.api.env_file: cannot be read',
     ],
   ],
   [
@@ -310,7 +331,7 @@ test('takes values from the environment and from files', () => {
       'services:\n  web:\n    command: a\n    workers: ${COUNT}\n    env: { A: "${SECRET}", B: "file:secret", C: "$${SECRET}", D: 5 }\n',
   );
   assert.equal(entrypoints[0]?.port, 8443);
-  assert.equal(services[0]?.workers, 3);
+  assert.deepEqual(services[0]?.workers, { min: 3, max: 3 });
   assert.deepEqual(services[0]?.env, { A: 'hunter2', B: 'hunter2', C: '${SECRET}', D: '5' });
 });
 

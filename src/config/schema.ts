@@ -136,6 +136,11 @@ export const siteSchema = z.strictObject({
   max_body_size: size(0),
 });
 
+/** Those of prlimit(1) a worker may be given. */
+const RLIMITS = ['as', 'core', 'cpu', 'data', 'fsize', 'memlock', 'nofile', 'nproc', 'stack'] as const;
+/** A user or a group, by name or number. */
+const identity = z.union([text, count(0)]).transform(String);
+
 export const serviceSchema = z.strictObject({
   command: command.optional(),
   upstreams: z
@@ -145,19 +150,46 @@ export const serviceSchema = z.strictObject({
   tls: z.strictObject({ trusted_roots: z.array(text).default([]), server_name: text.optional() }).prefault({}),
   directory: text.default('.'),
   env: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
-  user: z
-    .union([text, count(0)])
-    .transform(String)
+  env_file: z.union([text, z.array(text)]).default([]),
+  user: identity.optional(),
+  group: identity.optional(),
+  groups: z.array(identity).optional(),
+  umask: z
+    .string()
+    .refine((digits) => /^0?[0-7]{3}$/.test(digits), 'is not three octal digits such as "027"')
     .optional(),
-  workers: z.union([z.literal('auto'), count(1, 1_000)]).default('auto'),
+  nice: z.int().min(-20).max(19).optional(),
+  cpu_affinity: z
+    .string()
+    .refine((list) => /^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$/.test(list), 'is not a list of CPUs such as "0-3,6"')
+    .optional(),
+  rlimits: z
+    .partialRecord(z.enum(RLIMITS), z.union([z.literal('unlimited'), count(0, Number.MAX_SAFE_INTEGER)]))
+    .default({}),
+  release: z.union([text, z.number()]).transform(String).optional(),
+  prestart: z.array(z.strictObject({ name: text.optional(), command, timeout: duration('0') })).default([]),
+  workers: z
+    .union([
+      z.literal('auto'),
+      count(1, 1_000),
+      z.strictObject({ min: count(1, 1_000).default(1), max: count(1, 1_000).optional() }),
+    ])
+    .default('auto'),
+  concurrency: count(0).default(0),
+  memory: z.strictObject({ soft: size(0), hard: size(0) }).prefault({}),
+  max_requests: count(0).default(0),
+  max_age: duration('0'),
   health_check: z
-    .strictObject({
-      path: text.startsWith('/').optional(),
-      interval: duration('5s'),
-      timeout: duration('5s'),
-      rise: count(1).default(1),
-      fall: count(1).default(3),
-    })
+    .union([
+      z.literal('process'),
+      z.strictObject({
+        path: text.startsWith('/').optional(),
+        interval: duration('5s'),
+        timeout: duration('5s'),
+        rise: count(1).default(1),
+        fall: count(1).default(3),
+      }),
+    ])
     .prefault({}),
   load_balancing: z
     .strictObject({
@@ -173,7 +205,9 @@ export const serviceSchema = z.strictObject({
   timeouts: z
     .strictObject({
       start: duration('60s'),
+      liveness: duration('30s'),
       drain: duration('30s'),
+      streams: duration('10s'),
       stop: duration('10s'),
       connect: duration('3s'),
       response: duration('60s'),
@@ -242,6 +276,4 @@ export type Sections = { readonly [Name in keyof typeof sections]: z.output<(typ
 export const TOP_LEVEL_KEYS: readonly string[] = [...Object.keys(sections), 'sites', 'services'];
 
 /** Keys that are known but not built yet: said as such, or people would look for their mistake. */
-export const NOT_YET: ReadonlySet<string> = new Set(
-  'env_file release prestart concurrency memory max_requests max_age liveness streams delay metrics'.split(' '),
-);
+export const NOT_YET: ReadonlySet<string> = new Set('delay metrics'.split(' '));

@@ -54,7 +54,7 @@ function status(plane: ControlPlane): unknown {
   const proxies = plane.proxies.status();
   const inFlight = new Map<string, number>();
   for (const { stats } of proxies) {
-    for (const [target, count] of Object.entries(stats?.targets ?? {})) {
+    for (const [target, { inFlight: count }] of Object.entries(stats?.targets ?? {})) {
       inFlight.set(target, (inFlight.get(target) ?? 0) + count);
     }
   }

@@ -55,11 +55,13 @@ export function upstreamsPart(
   targetsOf: (service: string) => ServiceTargets,
 ): UpstreamsPart {
   return {
-    services: services.map(({ name, loadBalancing, queue, timeouts, trustedRoots }) => ({
+    services: services.map(({ name, loadBalancing, queue, timeouts, trustedRoots, concurrency }) => ({
       name,
       ...loadBalancing,
       queueMax: queue.max === 0 ? 0 : share(queue.max, proxyProcesses),
       queueTimeoutMs: queue.timeoutMs,
+      concurrency: concurrency === 0 ? 0 : share(concurrency, proxyProcesses),
+      streamsMs: timeouts.streamsMs,
       connectTimeoutMs: timeouts.connectMs,
       responseTimeoutMs: timeouts.responseMs,
       bodyIdleMs: timeouts.responseIdleMs,

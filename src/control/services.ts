@@ -41,7 +41,7 @@ export function startService(config: ServiceConfig, options: ServicesOptions): R
   let supervisor: Supervisor | null = null;
   let checks: UpstreamChecks | null = null;
   if (config.command !== null) {
-    const { identity, warning } = workerIdentity(config.user, config.directory, process.execPath);
+    const { identity, warning } = workerIdentity(config.identity.user, config.directory, process.execPath);
     if (warning !== null) log.warn('worker_identity', { warning });
     supervisor = createSupervisor({
       service: { ...config, command: config.command },

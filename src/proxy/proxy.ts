@@ -23,7 +23,7 @@ import { Service, Target } from './upstream/service.ts';
 import { createLogger } from '../log.ts';
 import type { Logger } from '../log.ts';
 import { LOG_FD, parseToProxy } from '../snapshot.ts';
-import type { FromProxy, PartName, Parts, ToProxy } from '../snapshot.ts';
+import type { FromProxy, PartName, Parts, TargetStats, ToProxy } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 
 const STATS_INTERVAL_MS = 1_000;
@@ -265,14 +265,14 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
   };
 
   setInterval(() => {
-    const busy: Record<string, number> = {};
-    for (const target of [...targets.values(), ...leaving.values()]) {
-      if (target.inFlight > 0) busy[target.id] = target.inFlight;
+    const busy: Record<string, TargetStats> = {};
+    for (const { id, inFlight } of [...targets.values(), ...leaving.values()]) {
+      if (inFlight > 0) busy[id] = { inFlight, streams: 0, requests: 0, answers: 0, oldestUnansweredMs: 0 };
     }
     const connections = [...entrypoints.values()].reduce((sum, entrypoint) => sum + entrypoint.connections, 0);
     const { requests, inFlight } = front;
     const droppedLines = lines.dropped + (accessFile?.dropped ?? 0);
-    send({ type: 'stats', connections, requests, inFlight, droppedLines, targets: busy });
+    send({ type: 'stats', connections, requests, inFlight, droppedLines, targets: busy, services: {} });
   }, STATS_INTERVAL_MS).unref();
 
   return {

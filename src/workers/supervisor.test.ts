@@ -44,7 +44,7 @@ function supervise(script: string, timeouts: { startMs?: number; stopMs?: number
     service: {
       ...serviceConfig({ directory: folder }),
       command: [process.execPath, '-e', script, '{socket}'],
-      healthCheck: { path: '/', intervalMs: 50, timeoutMs: 1_000, rise: 2, fall: 2 },
+      healthCheck: { type: 'http', path: '/', intervalMs: 50, timeoutMs: 1_000, rise: 2, fall: 2 },
       timeouts: { ...serviceConfig().timeouts, startMs: 10_000, drainMs: 1_000, stopMs: 2_000, ...timeouts },
     },
     runtimeDirectory: folder,

@@ -96,7 +96,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { service, log, onChange } = options;
   const { healthCheck, timeouts } = service;
   const stopping = new AbortController();
-  const slots: readonly Slot[] = Array.from({ length: service.workers }, (_, index) => ({
+  const slots: readonly Slot[] = Array.from({ length: service.workers.min }, (_, index) => ({
     index,
     worker: null,
     starting: Promise.resolve(),

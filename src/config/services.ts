@@ -1,0 +1,175 @@
+/** What a service's keys mean to each other, and the values that come of it. */
+import { readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { buildBalancing } from './balancing.ts';
+import type { ServiceConfig } from './config.ts';
+import type { Path, Problem, SourceDocument } from './document.ts';
+import type { ServiceInput } from './schema.ts';
+import { buildUpstreams, readRoots } from './upstreams.ts';
+
+/** sockaddr_un's path, without its NUL. */
+const MAX_SOCKET_PATH = 107;
+/** `<slot>.<generation>.sock`. */
+const SOCKET_NAME_LENGTH = 20;
+const PLACEHOLDERS = ['port', 'socket', 'slot'];
+
+interface ServiceContext {
+  readonly base: string;
+  readonly runtimeDirectory: string;
+  readonly cpus: number;
+}
+
+export function buildService(
+  document: SourceDocument,
+  name: string,
+  service: ServiceInput,
+  { base, runtimeDirectory, cpus }: ServiceContext,
+  problems: Problem[],
+): ServiceConfig | null {
+  const where: Path = ['services', name];
+  const before = problems.length;
+  const tell = (at: Path, message: string, part: 'key' | 'value' = 'value'): void =>
+    void problems.push(document.problem([...where, ...at], message, part));
+
+  if (service.command === undefined && service.upstreams.length === 0) {
+    tell([], 'has neither "command" nor "upstreams"', 'key');
+  }
+  const upstreams = buildUpstreams(service, tell);
+  const trustedRoots = readRoots(service, base, tell);
+  const loadBalancing = buildBalancing(service, tell);
+  for (const [, word = ''] of (service.command ?? []).join(' ').matchAll(/\{([a-z_]+)\}/g)) {
+    if (PLACEHOLDERS.includes(word)) continue;
+    tell(['command'], `has the unknown placeholder {${word}}; known are {port}, {socket} and {slot}`);
+  }
+  const folder = path.join(runtimeDirectory, 'services', name);
+  const room = MAX_SOCKET_PATH - SOCKET_NAME_LENGTH;
+  if (service.command !== undefined && Buffer.byteLength(folder) > room) {
+    tell([], `its sockets' folder is too long for a socket's path (${room} bytes): ${folder}`, 'key');
+  }
+  const directory = path.resolve(base, service.directory);
+  if (service.command !== undefined && !statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
+    tell(['directory'], `there is no directory ${directory}`);
+  }
+  const env: Record<string, string> = readEnvFiles(service.env_file, base, tell);
+  for (const [key, value] of Object.entries(service.env)) {
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key)) tell(['env', key], 'is not a name of a variable', 'key');
+    env[key] = readSecret(value, base, () => tell(['env', key], 'the file it names cannot be read'));
+  }
+  const workers = buildWorkers(service.workers, cpus);
+  if (workers.min > workers.max) tell(['workers', 'min'], 'is more than "max"');
+  const { memory, health_check: health, timeouts } = service;
+  if (memory.hard !== 0 && memory.soft > memory.hard) tell(['memory', 'soft'], 'is more than "hard"');
+  if (service.command === undefined) tellUnlaunched(service, tell);
+  if (problems.length > before) return null;
+  return {
+    name,
+    command: service.command ?? null,
+    upstreams,
+    trustedRoots,
+    serverName: service.tls.server_name ?? null,
+    directory,
+    env,
+    identity: {
+      user: service.user ?? null,
+      group: service.group ?? null,
+      groups: service.groups ?? null,
+      umask: service.umask === undefined ? null : Number.parseInt(service.umask, 8),
+      nice: service.nice ?? null,
+      cpuAffinity: service.cpu_affinity ?? null,
+      rlimits: mapLimits(service.rlimits),
+    },
+    release: service.release ?? null,
+    prestart: service.prestart.map((step, i) => ({
+      name: step.name ?? `step ${i + 1}`,
+      command: step.command,
+      timeoutMs: step.timeout,
+    })),
+    workers,
+    concurrency: service.concurrency,
+    memory,
+    maxRequests: service.max_requests,
+    maxAgeMs: service.max_age,
+    healthCheck: buildHealthCheck(health),
+    loadBalancing,
+    queue: { max: service.queue.max, timeoutMs: service.queue.timeout },
+    timeouts: {
+      startMs: timeouts.start,
+      livenessMs: timeouts.liveness,
+      drainMs: timeouts.drain,
+      streamsMs: timeouts.streams,
+      stopMs: timeouts.stop,
+      connectMs: timeouts.connect,
+      responseMs: timeouts.response,
+      responseIdleMs: timeouts.response_idle,
+      eventIdleMs: timeouts.event_idle,
+      idleMs: timeouts.idle,
+    },
+  };
+}
+
+/** `file:PATH` stands for the file's content, without a last line end. */
+function readSecret(value: string, base: string, unreadable: () => void): string {
+  if (!value.startsWith('file:')) return value;
+  try {
+    return readFileSync(path.resolve(base, value.slice('file:'.length)), 'utf8').replace(/\r?\n$/, '');
+  } catch {
+    unreadable();
+    return '';
+  }
+}
+
+type Tell = (at: Path, message: string, part?: 'key' | 'value') => void;
+
+function buildWorkers(workers: ServiceInput['workers'], cpus: number): ServiceConfig['workers'] {
+  if (workers === 'auto') return { min: cpus, max: cpus };
+  if (typeof workers === 'number') return { min: workers, max: workers };
+  return { min: workers.min, max: workers.max ?? Math.max(cpus, workers.min) };
+}
+
+function buildHealthCheck(health: ServiceInput['health_check']): ServiceConfig['healthCheck'] {
+  // Of a process nothing is asked: these are for what else looks at a worker so often.
+  if (health === 'process')
+    return { type: 'process', path: null, intervalMs: 5_000, timeoutMs: 5_000, rise: 1, fall: 3 };
+  return {
+    type: 'http',
+    path: health.path ?? null,
+    intervalMs: health.interval,
+    timeoutMs: health.timeout,
+    rise: health.rise,
+    fall: health.fall,
+  };
+}
+
+/** What only makes sense for workers of ours. */
+function tellUnlaunched(service: ServiceInput, tell: Tell): void {
+  if (service.prestart.length > 0) tell(['prestart'], 'needs a "command" that it goes before', 'key');
+  if (service.health_check === 'process') tell(['health_check'], 'is for workers that a "command" starts');
+}
+
+function mapLimits(limits: ServiceInput['rlimits']): ServiceConfig['identity']['rlimits'] {
+  const entries = Object.entries(limits).filter((entry) => entry[1] !== undefined);
+  return Object.fromEntries(entries.map(([name, limit]) => [name, limit === 'unlimited' ? null : Number(limit)]));
+}
+
+/** Lines of `NAME=VALUE`, as `docker run --env-file` takes them, and quotes around a value as systemd does. */
+function readEnvFiles(files: string | readonly string[], base: string, tell: Tell): Record<string, string> {
+  const env: Record<string, string> = {};
+  const list = typeof files === 'string' ? [files] : files;
+  list.forEach((file, i) => {
+    const at: Path = typeof files === 'string' ? ['env_file'] : ['env_file', i];
+    let text: string;
+    try {
+      text = readFileSync(path.resolve(base, file), 'utf8');
+    } catch {
+      return tell(at, 'cannot be read');
+    }
+    for (const [number, line] of text.split(/\r?\n/).entries()) {
+      if (/^\s*(?:#|$)/.test(line)) continue;
+      const match = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$/.exec(line);
+      // The line itself may hold a secret.
+      if (match === null) tell(at, `line ${number + 1} is not NAME=VALUE`);
+      else env[match[1] ?? ''] = (match[2] ?? '').trim().replace(/^(["'])(.*)\1$/, '$2');
+    }
+  });
+  return env;
+}
