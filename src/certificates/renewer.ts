@@ -8,7 +8,7 @@ import type { CertificateEvent } from './events.ts';
 import { ROOT_FILE } from './internal_ca.ts';
 import { exitCodeOf } from './outcome.ts';
 import type { RenewalReport, RenewalResult } from './outcome.ts';
-import { coalesce } from './pace.ts';
+import { coalesce } from '../pace.ts';
 import { alarmLevel, covers } from './renewal.ts';
 import type { AlarmLevel, AriRecord, Decision } from './renewal.ts';
 import type { Managed, RenewRequest, Source } from './sources/source.ts';

@@ -1,22 +1,55 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nextStart } from './backoff.ts';
+import { nextStart, NO_HISTORY } from './backoff.ts';
+import type { Fate, History, Restart } from './backoff.ts';
 
-test('doubles from one second to sixty while workers end early', () => {
-  const delays: number[] = [];
-  let failures = 0;
-  for (let i = 0; i < 9; i++) {
-    const next = nextStart({ readyForMs: null, failures });
-    delays.push(next.delayMs / 1000);
-    ({ failures } = next);
-  }
-  assert.deepEqual(delays, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+/** What follows from one end after another, each so many milliseconds after the one before. */
+function follow(fates: readonly (Omit<Fate, 'now'> & { readonly afterMs?: number })[]): Restart[] {
+  let history: History = NO_HISTORY;
+  let now = 0;
+  return fates.map(({ afterMs = 0, ...fate }) => {
+    now += afterMs;
+    const next = nextStart({ ...fate, now }, history);
+    ({ history } = next);
+    return next;
+  });
+}
+
+const delays = (restarts: readonly Restart[]): number[] => restarts.map(({ delayMs }) => delayMs / 1_000);
+
+test('starts that come to nothing are tried after 1, 2, 4 and 8 s, then given up but for once a minute', () => {
+  const never = { readyForMs: null, killed: false, afterMs: 30_000 };
+  const restarts = follow([never, never, never, never, never, never]);
+  assert.deepEqual(delays(restarts), [1, 2, 4, 8, 60, 60]);
+  assert.deepEqual(
+    restarts.map(({ fatal }) => fatal),
+    [false, false, false, false, true, true],
+  );
 });
 
 test('starts at once, and from the beginning, after a stable run', () => {
-  assert.deepEqual(nextStart({ readyForMs: 10_000, failures: 6 }), { delayMs: 0, failures: 0 });
+  const [, stable] = follow([
+    { readyForMs: null, killed: false },
+    { readyForMs: 10_000, killed: false, afterMs: 20_000 },
+  ]);
+  assert.deepEqual([stable?.delayMs, stable?.history.failures, stable?.fatal], [0, 0, false]);
 });
 
 test('a worker that was ready only for a moment has failed', () => {
-  assert.deepEqual(nextStart({ readyForMs: 9_999, failures: 0 }), { delayMs: 1_000, failures: 1 });
+  assert.deepEqual(delays(follow([{ readyForMs: 9_999, killed: false }])), [1]);
+});
+
+test('five ends of its own within two minutes give it up, however long each was ready', () => {
+  const end = { readyForMs: 15_000, killed: false, afterMs: 20_000 };
+  assert.deepEqual(
+    follow([end, end, end, end, end]).map(({ fatal }) => fatal),
+    [false, false, false, false, true],
+  );
+  const seldom = { ...end, afterMs: 40_000 };
+  assert.ok(follow(Array.from({ length: 20 }, () => seldom)).every(({ fatal }) => !fatal));
+});
+
+test('signals from outside are no fault of the worker', () => {
+  const killed = { readyForMs: 11_000, killed: true, afterMs: 2_000 };
+  assert.ok(follow(Array.from({ length: 20 }, () => killed)).every(({ fatal, delayMs }) => !fatal && delayMs === 0));
 });

@@ -2,40 +2,46 @@
  * The control plane's view of a service's workers: as many as wanted are running, or will be. Seen from outside, a worker
  * is a target that is there when it is ready and gone before it is asked to end.
  */
-import { rmSync } from 'node:fs';
-import { nextStart } from './backoff.ts';
-import { afterProbe, HEALTHY, UNHEALTHY } from './health.ts';
-import type { Health } from './health.ts';
-import { launchWorker } from './launch.ts';
-import type { LaunchedService, WorkerProcess } from './launch.ts';
-import { readLines } from './lines.ts';
-import { plainTarget, probe } from './probe.ts';
+import os from 'node:os';
+import { nextStart, NO_HISTORY } from './backoff.ts';
+import type { History } from './backoff.ts';
+import type { LaunchedService } from './launch.ts';
+import { oversee } from './overseer.ts';
 import type { WorkerRecords } from './records.ts';
-import { sleep, within } from '../lifecycle.ts';
+import { serviceState } from './states.ts';
+import type { Reason, ServiceState, VacantState, WorkerState } from './states.ts';
+import { createWorker } from './worker.ts';
+import type { End, Worker } from './worker.ts';
+import { sleep } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
-import type { Address, Identity, TargetEntry } from '../snapshot.ts';
+import { createSlots } from '../pace.ts';
+import type { Identity, TargetEntry, TargetStats } from '../snapshot.ts';
 
-/** While a worker starts, it is asked this often whether it is ready: at first, and at most. */
-const START_PROBE_MS = [20, 50, 100, 200, 500];
-/** An unhealthy worker is asked at least this often whether it has recovered. */
-const RECOVERY_PROBE_MS = 1_000;
-/** A process group that was KILLed is gone after this long, or the kernel holds it. */
-const KILLED_MS = 5_000;
-
-export type WorkerState = 'starting' | 'ready' | 'unhealthy' | 'stopping' | 'backoff' | 'stopped';
+/** Workers that start at once would all import the same at the same moment. */
+const STARTS_AT_ONCE = Math.ceil(os.availableParallelism() / 2);
+const START_JITTER_MS = 100;
+/** A new worker must have been ready for so long before an old one goes for it. */
+const MIN_READY_MS = 2_000;
+/** Of a worker's last words, with the event of its end. */
+const TOLD_LINES = 20;
 
 export interface WorkerStatus {
   readonly id: string;
   readonly slot: number;
   readonly pid: number | null;
-  readonly state: WorkerState;
+  readonly state: WorkerState | VacantState;
   /** Milliseconds since the epoch; 0: never. */
   readonly startedAt: number;
   readonly readyAt: number;
+  /** When the next attempt is made; null: none is waited for. */
+  readonly nextStartAt: number | null;
   readonly restarts: number;
+  readonly restartsByReason: Readonly<Partial<Record<Reason, number>>>;
   /** How the worker before this one ended. */
   readonly lastExit: string | null;
+  /** Bytes of its process group; null: not known. */
+  readonly memory: number | null;
 }
 
 export interface SupervisorOptions {
@@ -50,257 +56,357 @@ export interface SupervisorOptions {
   readonly onChange: () => void;
   /** Resolves when the target, which has left `targets()`, has no request any more. */
   readonly release: (targetId: string) => Promise<void>;
+  /** What proxies tell of a target; null: nothing yet. */
+  readonly stats?: (targetId: string) => TargetStats | null;
+  /** Bytes of a process group; null: not known. */
+  readonly memory?: (group: number) => number | null;
+  /** Why there is no room for one more worker beside those that run; null: there is. */
+  readonly noRoom?: () => string | null;
 }
+
+export type RollResult =
+  | { readonly ok: true }
+  | {
+      readonly ok: false;
+      readonly reason: string;
+      /** The last lines of the worker that did not become ready. */
+      readonly output: readonly string[];
+    };
 
 export interface Supervisor {
   targets(): readonly TargetEntry[];
+  state(): ServiceState;
+  /** As many as are to run now. */
+  readonly wanted: number;
   snapshot(): readonly WorkerStatus[];
   /** A proxy could not connect: look at once. */
   reportFailure(targetId: string): void;
+  /**
+   * Replaces all workers, one after the other, by ones of `next`: each ready before an old one goes. The first that does
+   * not become ready ends it, and the old ones stay or come back.
+   */
+  roll(next: LaunchedService, reason?: Reason): Promise<RollResult>;
+  /** From now on so many; resolves when the new ones were begun and those too many are gone. */
+  scale(count: number): Promise<void>;
+  /** Whoever waits after failures tries again now. */
+  retryNow(): void;
   /** Stops all: out of balancing, requests ended, TERM, KILL; within `graceMs` milliseconds. */
   stop(options: { readonly graceMs: number }): Promise<void>;
-}
-
-interface Worker {
-  readonly id: string;
-  readonly slot: Slot;
-  readonly child: WorkerProcess;
-  readonly pid: number;
-  readonly address: Address;
-  readonly startedAt: number;
-  readonly exited: Promise<void>;
-  /** Aborts when the process has ended. */
-  readonly ended: AbortSignal;
-  state: WorkerState;
-  readyAt: number;
-  health: Health;
-  /** Why it is being ended before it was ready. */
-  doom: string | null;
-  lookNow: AbortController;
 }
 
 interface Slot {
   readonly index: number;
   worker: Worker | null;
-  /** Settles when a process that is being started has become `worker`, or not. */
-  starting: Promise<unknown>;
-  restarts: number;
-  failures: number;
+  vacant: VacantState;
+  history: History;
+  nextStartAt: number | null;
+  restarts: Map<Reason, number>;
   lastExit: string | null;
+  /** False: it is not to be filled again. */
+  wanted: boolean;
+  /** Ends the wait for the next attempt. */
+  wake: AbortController;
+  /** A replacement of its worker, while it goes on. */
+  replacing: Promise<unknown>;
+  /** Settles when a process that is being started has become a worker, or not. */
+  launching: Promise<unknown>;
 }
 
 /** Ids name one process for the life of this one, also when a reload replaces the supervisor of a service. */
 let generations = 0;
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { service, log, onChange } = options;
-  const { healthCheck, timeouts } = service;
+  const { log, onChange } = options;
+  let { service } = options;
   const stopping = new AbortController();
-  const slots: readonly Slot[] = Array.from({ length: service.workers.min }, (_, index) => ({
+  const startPermit = createSlots(STARTS_AT_ONCE);
+  /** The others wait until one has shown that it can be done. */
+  const anyReady = Promise.withResolvers<void>();
+  let slots: readonly Slot[] = [];
+  let rolling = false;
+  /** Replacements of all kinds, one after the other: never two workers are missing for one reason or another. */
+  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = turn.then(work);
+    turn = mine.catch(() => {});
+    return mine;
+  };
+
+  const newSlot = (index: number): Slot => ({
     index,
     worker: null,
-    starting: Promise.resolve(),
-    restarts: 0,
-    failures: 0,
+    vacant: 'waiting',
+    history: NO_HISTORY,
+    nextStartAt: null,
+    restarts: new Map(),
     lastExit: null,
-  }));
+    wanted: true,
+    wake: new AbortController(),
+    replacing: Promise.resolve(),
+    launching: Promise.resolve(),
+  });
 
-  const setState = (worker: Worker, state: WorkerState): void => {
-    if (worker.state === state || worker.state === 'stopped') return;
-    worker.state = state;
-    onChange();
-  };
-
-  const start = async (slot: Slot): Promise<Worker> => {
+  const launch = (slot: Slot): Promise<Worker> => {
     const generation = ++generations;
-    const id = `${service.name}/${slot.index}/g${generation}`;
-    const { child, pid, address } = await launchWorker({ ...options, slot: slot.index, generation });
-    options.guard.add(pid);
-    options.records.add(pid);
-    const ended = new AbortController();
-    const worker: Worker = {
-      id,
-      slot,
-      child,
-      pid,
-      address,
-      startedAt: Date.now(),
-      ended: ended.signal,
-      exited: new Promise((resolve) => {
-        child.once('exit', (code, signal) => {
-          ended.abort();
-          finish(worker, code, signal);
-          resolve();
+    const launched = createWorker({
+      ...options,
+      service,
+      slot: slot.index,
+      generation,
+      id: `${service.name}/${slot.index}/g${generation}`,
+      onState: (worker) => {
+        if (worker.state === 'ready') anyReady.resolve();
+        onChange();
+      },
+    });
+    slot.launching = launched.catch(() => {});
+    return launched;
+  };
+
+  const count = (slot: Slot, reason: Reason): void =>
+    void slot.restarts.set(reason, (slot.restarts.get(reason) ?? 0) + 1);
+
+  /** One worker after the other, while the slot is wanted. */
+  const keepFilled = async (slot: Slot): Promise<void> => {
+    if (slot.index > 0) await Promise.race([anyReady.promise, aborted(stopping.signal)]);
+    while (slot.wanted && !stopping.signal.aborted) {
+      try {
+        await startPermit(async () => {
+          if (!slot.wanted || stopping.signal.aborted || slot.worker !== null) return;
+          if (slot.index > 0) await sleep(Math.random() * START_JITTER_MS, stopping.signal);
+          const worker = await launch(slot);
+          slot.worker = worker;
+          slot.nextStartAt = null;
+          onChange();
+          await worker.started;
         });
-      }),
-      state: 'starting',
-      readyAt: 0,
-      health: HEALTHY,
-      doom: null,
-      lookNow: new AbortController(),
-    };
-    slot.worker = worker;
-    for (const stream of ['stdout', 'stderr'] as const) {
-      readLines(child[stream], (line) => log.info('worker_output', { worker: id, stream, line }));
+      } catch (error) {
+        if (!stopping.signal.aborted) await pause(slot, describeError(error), null, []);
+        continue;
+      }
+      await vacated(slot);
     }
-    log.debug('worker_started', { worker: id, pid });
-    return worker;
   };
 
-  /** What follows from the end of a process, whoever ended it. */
-  const finish = (worker: Worker, code: number | null, signal: string | null): void => {
-    const { slot, pid, id } = worker;
-    const expected = worker.state === 'stopping';
-    setState(worker, 'stopped');
-    // What the worker started ends with it: it would hold the worker's port, and nobody watches it.
-    killGroup(pid, 'SIGKILL');
-    options.guard.remove(pid);
-    options.records.remove(pid);
-    if ('path' in worker.address) rmSync(worker.address.path, { force: true });
-    const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-    if (expected) {
-      log.info('worker_stopped', { worker: id, pid, exit: how });
-      return;
+  /** Resolves when the slot has no worker, and the time for the next has come. */
+  const vacated = async (slot: Slot): Promise<void> => {
+    for (let worker = slot.worker; worker !== null; worker = slot.worker) {
+      const end = await worker.exited;
+      await slot.replacing;
+      // Another one is in its place.
+      if (slot.worker !== worker) continue;
+      slot.worker = null;
+      const { id, pid } = worker;
+      const how = end.signal === null ? `exit code ${end.code}` : `signal ${end.signal}`;
+      if (worker.reason !== null && end.doom === null) {
+        log.info('worker_stopped', { worker: id, pid, exit: how, reason: worker.reason });
+        count(slot, worker.reason);
+        onChange();
+      } else {
+        await pause(slot, end.doom ?? how, end, worker.tail(TOLD_LINES), worker);
+      }
     }
-    const exit = worker.doom ?? how;
-    const readyForMs = worker.readyAt === 0 ? null : Date.now() - worker.readyAt;
-    startLater(slot, exit, readyForMs, { worker: id, pid });
   };
 
-  const startLater = (
+  const pause = async (
     slot: Slot,
     exit: string,
-    readyForMs: number | null,
-    fields: Readonly<Record<string, unknown>>,
-  ): void => {
-    const { delayMs, failures } = nextStart({ readyForMs, failures: slot.failures });
-    slot.failures = failures;
+    end: End | null,
+    output: readonly string[],
+    worker: Worker | null = null,
+  ): Promise<void> => {
+    const fate = { readyForMs: end?.readyForMs ?? null, killed: end !== null && !end.own, now: Date.now() };
+    const { delayMs, fatal, history } = nextStart(fate, slot.history);
+    slot.history = history;
     slot.lastExit = exit;
-    slot.worker = null;
-    if (stopping.signal.aborted) return;
-    slot.restarts++;
-    log.warn('worker_exited', { ...fields, exit, restart_in_ms: delayMs });
+    slot.vacant = fatal ? 'fatal' : 'backoff';
+    slot.nextStartAt = Date.now() + delayMs;
+    if (stopping.signal.aborted || !slot.wanted) return;
+    const reason = worker?.reason ?? (fate.readyForMs === null ? 'boot' : 'crash');
+    count(slot, reason);
+    const fields = { worker: worker?.id ?? `${service.name}/${slot.index}`, pid: worker?.pid ?? null, exit, reason };
+    log.warn('worker_exited', { ...fields, restart_in_ms: delayMs, given_up: fatal, output });
     onChange();
-    void sleep(delayMs, stopping.signal).then(() => fill(slot));
+    slot.wake = new AbortController();
+    await sleep(delayMs, AbortSignal.any([stopping.signal, slot.wake.signal]));
   };
 
-  /** Puts a worker into the slot and stays with it while it lives. */
-  const fill = async (slot: Slot): Promise<void> => {
-    if (stopping.signal.aborted) return;
-    let worker: Worker;
+  /** Puts a new worker into the slot. Null, or why that did not work; then the old one is where it was. */
+  const replace = async (slot: Slot, reason: Reason): Promise<Failure | null> => {
+    const done = Promise.withResolvers<void>();
+    slot.replacing = done.promise;
     try {
-      const started = start(slot);
-      slot.starting = started.catch(() => {});
-      worker = await started;
-    } catch (error) {
-      startLater(slot, describeError(error), null, { worker: `${service.name}/${slot.index}` });
-      return;
-    }
-    const problem = await becomesReady(worker);
-    if (worker.ended.aborted || stopping.signal.aborted) return;
-    if (problem !== null) {
-      worker.doom = problem;
-      await terminate(worker, timeouts.stopMs);
-      return;
-    }
-    worker.readyAt = Date.now();
-    log.info('worker_ready', { worker: worker.id, pid: worker.pid, after_ms: worker.readyAt - worker.startedAt });
-    setState(worker, 'ready');
-    await watch(worker);
-  };
-
-  /** Null when it answers, else what its last probe said when its time was up. */
-  const becomesReady = async (worker: Worker): Promise<string | null> => {
-    const deadline = Date.now() + timeouts.startMs;
-    for (let attempt = 0; ; attempt++) {
-      await sleep(START_PROBE_MS[Math.min(attempt, START_PROBE_MS.length - 1)] ?? 0, worker.ended);
-      if (worker.ended.aborted) return null;
-      const timeoutMs = Math.min(healthCheck.timeoutMs, Math.max(1, deadline - Date.now()));
-      const result = await probe(plainTarget(worker.address), {
-        path: healthCheck.path,
-        timeoutMs,
-        signal: worker.ended,
-      });
-      if (result.ok) return null;
-      if (Date.now() >= deadline) return `not ready after ${timeouts.startMs} ms: ${result.reason}`;
-    }
-  };
-
-  /** Active health checks, until the worker ends or is ended. */
-  const watch = async (worker: Worker): Promise<void> => {
-    const { intervalMs, timeoutMs, path } = healthCheck;
-    while (worker.state === 'ready' || worker.state === 'unhealthy') {
-      const pauseMs = worker.health.healthy ? intervalMs : Math.min(intervalMs, RECOVERY_PROBE_MS);
-      await sleep(pauseMs, AbortSignal.any([worker.ended, worker.lookNow.signal]));
-      const reported = worker.lookNow.signal.aborted;
-      if (reported) worker.lookNow = new AbortController();
-      if (worker.ended.aborted) return;
-      const result = await probe(plainTarget(worker.address), { path, timeoutMs, signal: worker.ended });
-      if (worker.ended.aborted || (worker.state !== 'ready' && worker.state !== 'unhealthy')) return;
-      // A client's request has already failed there: no need to be told three times.
-      const next = reported && !result.ok ? UNHEALTHY : afterProbe(worker.health, result.ok, healthCheck);
-      if (next.healthy !== worker.health.healthy) {
-        if (result.ok) log.info('worker_healthy', { worker: worker.id });
-        else log.warn('worker_unhealthy', { worker: worker.id, reason: result.reason });
+      const old = slot.worker;
+      const noRoom = old === null ? null : (options.noRoom?.() ?? null);
+      if (old !== null && noRoom !== null) {
+        log.warn('no_room_for_surge', { worker: old.id, reason: noRoom });
+        await old.retire(reason, grace());
+        slot.worker = null;
       }
-      worker.health = next;
-      setState(worker, next.healthy ? 'ready' : 'unhealthy');
+      const next = await launch(slot);
+      const problem = (await next.started) ?? (await staysReady(next));
+      if (problem !== null) {
+        await next.retire('rolling', 0);
+        return { reason: problem, output: next.tail(TOLD_LINES) };
+      }
+      count(slot, reason);
+      slot.worker = next;
+      slot.history = NO_HISTORY;
+      onChange();
+      if (old !== null && noRoom === null) await old.retire(reason, grace());
+      return null;
+    } catch (error) {
+      return { reason: describeError(error), output: [] };
+    } finally {
+      done.resolve();
+      // One that waited for its next attempt has its worker by now, or waits on.
+      if (slot.worker !== null) slot.wake.abort();
     }
   };
 
-  /** TERM to the worker, which tells its own children; KILL to all that is left of its group. */
-  const terminate = async (worker: Worker, stopMs: number): Promise<void> => {
-    if (worker.ended.aborted) return;
-    worker.child.kill('SIGTERM');
-    await within(worker.exited, stopMs, undefined);
-    if (worker.ended.aborted) return;
-    log.warn('worker_killed', { worker: worker.id, pid: worker.pid, after_ms: stopMs });
-    killGroup(worker.pid, 'SIGKILL');
-    await within(worker.exited, KILLED_MS, undefined);
+  const staysReady = async (worker: Worker): Promise<string | null> => {
+    await sleep(MIN_READY_MS, AbortSignal.any([worker.ended, stopping.signal]));
+    return worker.state === 'ready' ? null : `it was ${worker.state} ${MIN_READY_MS} ms after it was ready`;
   };
 
-  const retire = async (worker: Worker, graceMs: number): Promise<void> => {
-    const deadline = Date.now() + graceMs;
-    setState(worker, 'stopping');
-    if (worker.readyAt > 0) await within(options.release(worker.id), Math.min(graceMs, timeouts.drainMs), undefined);
-    await terminate(worker, Math.max(0, Math.min(timeouts.stopMs, deadline - Date.now())));
+  const grace = (): number => service.timeouts.drainMs + service.timeouts.stopMs;
+
+  const roll = async (next: LaunchedService, reason: Reason): Promise<RollResult> => {
+    const before = service;
+    service = next;
+    rolling = true;
+    const replaced: Slot[] = [];
+    try {
+      for (const slot of slots) {
+        if (stopping.signal.aborted) return { ok: false, reason: 'it is being stopped', output: [] };
+        const failure = await replace(slot, reason);
+        if (failure === null) {
+          replaced.push(slot);
+          continue;
+        }
+        service = before;
+        log.error('roll_failed', { worker: `${next.name}/${slot.index}`, ...failure });
+        // Those that were replaced go back to what worked.
+        for (const back of replaced) await replace(back, reason);
+        return { ok: false, ...failure };
+      }
+      return { ok: true };
+    } finally {
+      rolling = false;
+      onChange();
+    }
   };
 
-  for (const slot of slots) void fill(slot);
+  const scale = async (wanted: number): Promise<void> => {
+    const taken = new Set(slots.map(({ index }) => index));
+    const begun: Slot[] = [];
+    for (let index = 0; slots.length + begun.length < wanted; index++) {
+      if (!taken.has(index)) begun.push(newSlot(index));
+    }
+    const leaving = victims(slots, slots.length - wanted, options.stats);
+    slots = [...slots.filter((slot) => !leaving.includes(slot)), ...begun];
+    for (const slot of begun) void keepFilled(slot);
+    onChange();
+    await Promise.all(
+      leaving.map(async (slot) => {
+        slot.wanted = false;
+        slot.wake.abort();
+        await slot.replacing;
+        await slot.worker?.retire('scale', grace());
+      }),
+    );
+  };
+
+  slots = Array.from({ length: service.workers.min }, (_, index) => newSlot(index));
+  for (const slot of slots) void keepFilled(slot);
+  oversee({
+    workers: () => slots.flatMap(({ worker }) => worker ?? []),
+    service: () => service,
+    stats: options.stats ?? (() => null),
+    memory: options.memory ?? (() => null),
+    replace: (worker, reason) =>
+      inTurn(async () => {
+        const slot = slots.find((one) => one.worker === worker);
+        if (slot === undefined || worker.ended.aborted || stopping.signal.aborted) return;
+        const failure = await replace(slot, reason);
+        if (failure !== null) log.error('replacement_failed', { worker: worker.id, ...failure });
+      }),
+    log,
+    signal: stopping.signal,
+  });
 
   return {
     targets: () =>
       slots.flatMap(({ index, worker }) => {
-        if (worker?.state !== 'ready') return [];
+        if (worker?.state !== 'ready' || service.healthCheck.type === 'process') return [];
         const { id, address } = worker;
         return [{ id, place: `${index}`, protocol: 'http', address, serverName: '', weight: 1, healthy: true }];
       }),
+    state: () => serviceState(slots.map(stateOf), slots.length, { rolling, stopped: stopping.signal.aborted }),
+    get wanted() {
+      return slots.length;
+    },
     snapshot: () =>
-      slots.map(({ index, worker, restarts, lastExit }) => ({
-        id: worker?.id ?? `${service.name}/${index}`,
-        slot: index,
-        pid: worker?.pid ?? null,
-        state: worker?.state ?? (stopping.signal.aborted ? 'stopped' : restarts === 0 ? 'starting' : 'backoff'),
-        startedAt: worker?.startedAt ?? 0,
-        readyAt: worker?.readyAt ?? 0,
-        restarts,
-        lastExit,
-      })),
+      slots.map((slot) => {
+        const { index, worker, restarts, lastExit, nextStartAt } = slot;
+        return {
+          id: worker?.id ?? `${service.name}/${index}`,
+          slot: index,
+          pid: worker?.pid ?? null,
+          state: stopping.signal.aborted && worker === null ? 'stopped' : stateOf(slot),
+          startedAt: worker?.startedAt ?? 0,
+          readyAt: worker?.readyAt ?? 0,
+          nextStartAt: worker === null ? nextStartAt : null,
+          restarts: [...restarts.values()].reduce((sum, one) => sum + one, 0),
+          restartsByReason: Object.fromEntries(restarts),
+          lastExit,
+          memory: worker === null ? null : (options.memory?.(worker.pid) ?? null),
+        };
+      }),
     reportFailure: (targetId) => {
-      for (const { worker } of slots) if (worker?.id === targetId) worker.lookNow.abort();
+      for (const { worker } of slots) if (worker?.id === targetId) worker.lookNow();
+    },
+    roll: (next, reason = 'rolling') => inTurn(() => roll(next, reason)),
+    scale: (wanted) => inTurn(() => scale(wanted)),
+    retryNow: () => {
+      for (const slot of slots) {
+        slot.history = NO_HISTORY;
+        slot.wake.abort();
+      }
     },
     stop: async ({ graceMs }) => {
       stopping.abort();
-      await Promise.all(slots.map(({ starting }) => starting));
-      await Promise.all(slots.map(({ worker }) => (worker === null ? undefined : retire(worker, graceMs))));
+      await Promise.all(slots.map(({ launching }) => launching));
+      await Promise.all(slots.map(({ worker }) => worker?.retire('stop', graceMs)));
     },
   };
 }
 
-function killGroup(group: number, signal: 'SIGKILL'): void {
-  try {
-    process.kill(-group, signal);
-  } catch {
-    // ESRCH: nobody is left in it.
-  }
+interface Failure {
+  readonly reason: string;
+  readonly output: readonly string[];
+}
+
+function stateOf({ worker, vacant }: Slot): WorkerState | VacantState {
+  return worker?.state ?? vacant;
+}
+
+/** Those with the fewest long-lived connections first, then the oldest. */
+function victims(
+  slots: readonly Slot[],
+  tooMany: number,
+  stats: SupervisorOptions['stats'] = () => null,
+): readonly Slot[] {
+  if (tooMany <= 0) return [];
+  const streams = ({ worker }: Slot): number => (worker === null ? -1 : (stats(worker.id)?.streams ?? 0));
+  return slots
+    .toSorted((a, b) => streams(a) - streams(b) || (a.worker?.startedAt ?? 0) - (b.worker?.startedAt ?? 0))
+    .slice(0, tooMany);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -4,7 +4,7 @@ import { certificateId } from '../acme/certificate_id.ts';
 import type { IssuedMeta, Issuer, ObtainRequest } from '../acme/issuer.ts';
 import type { Certificate } from '../certificate.ts';
 import type { RenewalResult } from '../outcome.ts';
-import { createSlots } from '../pace.ts';
+import { createSlots } from '../../pace.ts';
 import { covers, decide, wishOf } from '../renewal.ts';
 import type { AriRecord, Attempts, Decision, Held, Wanted } from '../renewal.ts';
 import { parseState } from './acme_state.ts';

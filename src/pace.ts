@@ -1,5 +1,5 @@
 /** Doing many things without doing too many at once, or too many in a short time. */
-import { sleep } from '../lifecycle.ts';
+import { sleep } from './lifecycle.ts';
 
 export type Slots = <T>(work: () => Promise<T>) => Promise<T>;
 
