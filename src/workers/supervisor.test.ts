@@ -7,9 +7,11 @@ import { createGuard } from './guard.ts';
 import { lockRuntimeDirectory } from './records.ts';
 import { createSupervisor } from './supervisor.ts';
 import { serviceConfig } from '../../test/support/values.ts';
-import type { Supervisor, WorkerStatus } from './supervisor.ts';
+import type { Supervisor, SupervisorOptions, WorkerStatus } from './supervisor.ts';
 import { createLogger } from '../log.ts';
 import { sleep } from '../lifecycle.ts';
+import type { ServiceConfig } from '../config/config.ts';
+import type { TargetStats } from '../snapshot.ts';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-supervisor-'));
 const guard = createGuard();
@@ -36,17 +38,28 @@ interface Running extends AsyncDisposable {
   single(): WorkerStatus;
 }
 
-function supervise(script: string, timeouts: { startMs?: number; stopMs?: number } = {}): Running {
+interface Changes {
+  readonly timeouts?: Partial<ServiceConfig['timeouts']>;
+  readonly service?: Partial<ServiceConfig>;
+  readonly options?: Partial<SupervisorOptions>;
+}
+
+function serviceOf(script: string, { timeouts = {}, service = {} }: Changes = {}): SupervisorOptions['service'] {
+  return {
+    ...serviceConfig({ directory: folder }),
+    healthCheck: { type: 'http', path: '/', intervalMs: 50, timeoutMs: 1_000, rise: 2, fall: 2 },
+    timeouts: { ...serviceConfig().timeouts, startMs: 10_000, drainMs: 1_000, stopMs: 2_000, ...timeouts },
+    ...service,
+    command: [process.execPath, '-e', script, '{socket}'],
+  };
+}
+
+function supervise(script: string, changes: Changes = {}): Running {
   const lines: string[] = [];
   const released: string[] = [];
   const log = createLogger({ level: 'debug', format: 'json', write: (line) => lines.push(line) });
   const supervisor = createSupervisor({
-    service: {
-      ...serviceConfig({ directory: folder }),
-      command: [process.execPath, '-e', script, '{socket}'],
-      healthCheck: { type: 'http', path: '/', intervalMs: 50, timeoutMs: 1_000, rise: 2, fall: 2 },
-      timeouts: { ...serviceConfig().timeouts, startMs: 10_000, drainMs: 1_000, stopMs: 2_000, ...timeouts },
-    },
+    service: serviceOf(script, changes),
     runtimeDirectory: folder,
     identity: null,
     proxyGid: null,
@@ -58,6 +71,7 @@ function supervise(script: string, timeouts: { startMs?: number; stopMs?: number
       released.push(id);
       return Promise.resolve();
     },
+    ...changes.options,
   });
   return {
     supervisor,
@@ -120,13 +134,13 @@ test('a proxy that could not connect has it looked at without waiting for the ne
 });
 
 test('one that never answers is ended with the reason, and tried again', async () => {
-  await using running = supervise('setInterval(() => {}, 1000)', { startMs: 300, stopMs: 300 });
+  await using running = supervise('setInterval(() => {}, 1000)', { timeouts: { startMs: 300, stopMs: 300 } });
   await until(() => running.single().lastExit !== null);
   assert.match(running.single().lastExit ?? '', /not ready after 300 ms: .*ENOENT/);
 });
 
 test('releases a worker before it is told to stop, and KILLs one that does not', async () => {
-  const running = supervise(SERVER.replace('() => process.exit(0)', '() => {}'), { stopMs: 200 });
+  const running = supervise(SERVER.replace('() => process.exit(0)', '() => {}'), { timeouts: { stopMs: 200 } });
   await until(() => running.supervisor.targets().length === 1);
   const { id } = running.single();
   await running.supervisor.stop({ graceMs: 3_000 });
@@ -141,4 +155,141 @@ test('stopped in the middle of a start, it leaves nothing behind', async () => {
   const { pid } = running.single();
   assert.ok(pid !== null, 'a process had been started');
   assert.throws(() => process.kill(pid, 0), /ESRCH/);
+});
+
+const ids = ({ supervisor }: Running): string[] => supervisor.targets().map(({ id }) => id);
+
+test('a roll replaces each worker by one that is ready first, and never has fewer', async () => {
+  await using running = supervise(SERVER, { service: { workers: { min: 2, max: 2 } } });
+  await until(() => ids(running).length === 2);
+  const before = ids(running);
+  let fewest = 2;
+  const watching = setInterval(() => (fewest = Math.min(fewest, ids(running).length)), 5);
+  const result = await running.supervisor.roll(serviceOf(SERVER, { service: { workers: { min: 2, max: 2 } } }));
+  clearInterval(watching);
+  assert.deepEqual(result, { ok: true });
+  assert.equal(fewest, 2);
+  assert.ok(ids(running).every((id) => !before.includes(id)));
+  assert.deepEqual(running.released.toSorted(), before.toSorted());
+  assert.deepEqual(running.single().restartsByReason, { rolling: 1 });
+});
+
+test('a roll onto what does not start leaves the old workers alone, and says what it wrote', async () => {
+  await using running = supervise(SERVER, { service: { workers: { min: 2, max: 2 } } });
+  await until(() => ids(running).length === 2);
+  const before = ids(running);
+  const broken = serviceOf('console.error("no module named app"); process.exit(3)');
+  const result = await running.supervisor.roll(broken);
+  assert.ok(!result.ok);
+  assert.deepEqual(result.output, ['no module named app']);
+  assert.deepEqual(ids(running), before);
+  assert.equal(running.supervisor.state(), 'up');
+});
+
+test('a roll that fails on its way goes back to what worked', async () => {
+  const mark = path.join(folder, 'begun-once');
+  await using running = supervise(SERVER, { service: { workers: { min: 2, max: 2 } } });
+  await until(() => ids(running).length === 2);
+  const once = `if (require('fs').existsSync('${mark}')) process.exit(1); require('fs').writeFileSync('${mark}', ''); ${SERVER}`;
+  assert.equal((await running.supervisor.roll(serviceOf(once))).ok, false);
+  assert.equal(ids(running).length, 2);
+  const { pid } = running.single();
+  process.kill(pid ?? 0, 'SIGKILL');
+  await until(() => ids(running).length === 2 && running.single().pid !== pid);
+});
+
+test('more workers begin at once, those too many are released before they end', async () => {
+  await using running = supervise(SERVER);
+  await until(() => ids(running).length === 1);
+  await running.supervisor.scale(3);
+  await until(() => ids(running).length === 3);
+  assert.equal(running.supervisor.state(), 'up');
+  await running.supervisor.scale(1);
+  assert.equal(ids(running).length, 1);
+  assert.equal(running.released.length, 2);
+});
+
+test('the first worker goes before the others, and one that fails fails alone', async () => {
+  await using running = supervise('process.exit(3)', { service: { workers: { min: 4, max: 4 } } });
+  await until(() => running.supervisor.snapshot().some(({ state }) => state === 'backoff'));
+  assert.deepEqual(
+    running.supervisor.snapshot().map(({ restarts }) => restarts),
+    [1, 0, 0, 0],
+  );
+  assert.deepEqual(
+    running.supervisor
+      .snapshot()
+      .slice(1)
+      .map(({ state }) => state),
+    ['waiting', 'waiting', 'waiting'],
+  );
+});
+
+test('one that never starts is given up, and tried again when an operator says so', async () => {
+  const mended = path.join(folder, 'mended');
+  const script = `if (!require('fs').existsSync('${mended}')) process.exit(3); ${SERVER}`;
+  await using running = supervise(script);
+  for (let i = 0; i < 4; i++) {
+    await until(() => running.single().restarts === i + 1);
+    // Nobody needs to wait for 1, 2, 4 and 8 s here; the history stays.
+    running.supervisor.skipPause();
+  }
+  await until(() => running.single().state === 'fatal');
+  assert.equal(running.supervisor.state(), 'failed');
+  assert.ok((running.single().nextStartAt ?? 0) > Date.now() + 50_000);
+  writeFileSync(mended, '');
+  running.supervisor.retryNow();
+  await until(() => ids(running).length === 1);
+});
+
+test('one that hangs is told by its traffic, and leaves what it wrote about where it stood', async () => {
+  const waits = new Map<string, number>();
+  const stats = (id: string): TargetStats => ({
+    inFlight: 0,
+    streams: 0,
+    requests: 0,
+    answers: 0,
+    oldestUnansweredMs: waits.get(id) ?? 0,
+  });
+  const script = `process.on('SIGABRT', () => { console.error('in handler'); process.exit(134); }); ${SERVER}`;
+  const service = { workers: { min: 4, max: 4 } };
+  await using running = supervise(script, { service, timeouts: { livenessMs: 500 }, options: { stats } });
+  await until(() => ids(running).length === 4);
+  const [hung = ''] = ids(running);
+  waits.set(hung, 500);
+  await until(() => running.lines.some((line) => line.includes('"event":"worker_exited"') && line.includes(hung)));
+  const told = running.lines.find((line) => line.includes('"event":"worker_exited"')) ?? '';
+  assert.match(told, /"reason":"liveness"/);
+  assert.match(told, /in handler/);
+  await until(() => ids(running).length === 4);
+  for (const id of ids(running)) waits.set(id, 500);
+  await until(() => running.lines.some((line) => line.includes('workers_do_not_answer')));
+  await sleep(600);
+  assert.equal(running.lines.filter((line) => line.includes('"event":"worker_exited"')).length, 1, 'none is killed');
+});
+
+test('one that has answered enough is replaced by one that is ready first', async () => {
+  const requests = new Map<string, number>();
+  const stats = (id: string): TargetStats => ({
+    inFlight: 0,
+    streams: 0,
+    requests: requests.get(id) ?? 0,
+    answers: 0,
+    oldestUnansweredMs: 0,
+  });
+  await using running = supervise(SERVER, { service: { maxRequests: 100 }, options: { stats } });
+  await until(() => ids(running).length === 1);
+  const [first = ''] = ids(running);
+  requests.set(first, 110);
+  await until(() => ids(running).length === 1 && ids(running)[0] !== first, 12_000);
+  assert.deepEqual(running.single().restartsByReason, { max_requests: 1 });
+});
+
+test('one that serves nothing is watched all the same, and is no target', async () => {
+  const service = { healthCheck: { ...serviceConfig().healthCheck, type: 'process' } } as const;
+  await using running = supervise('setInterval(() => {}, 1000)', { service });
+  await until(() => running.single().state === 'ready');
+  assert.deepEqual(running.supervisor.targets(), []);
+  process.kill(running.single().pid ?? 0, 'SIGKILL');
+  await until(() => running.single().restarts === 1 && running.single().state === 'ready');
 });

@@ -88,7 +88,9 @@ export interface Supervisor {
   roll(next: LaunchedService, reason?: Reason): Promise<RollResult>;
   /** From now on so many; resolves when the new ones were begun and those too many are gone. */
   scale(count: number): Promise<void>;
-  /** Whoever waits after failures tries again now. */
+  /** Whoever waits for the next attempt tries now. */
+  skipPause(): void;
+  /** The same, and what went wrong before is forgotten: somebody has mended it. */
   retryNow(): void;
   /** Stops all: out of balancing, requests ended, TERM, KILL; within `graceMs` milliseconds. */
   stop(options: { readonly graceMs: number }): Promise<void>;
@@ -317,6 +319,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     );
   };
 
+  const skipPause = (): void => {
+    for (const { wake } of slots) wake.abort();
+  };
+
   slots = Array.from({ length: service.workers.min }, (_, index) => newSlot(index));
   for (const slot of slots) void keepFilled(slot);
   oversee({
@@ -368,11 +374,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     roll: (next, reason = 'rolling') => inTurn(() => roll(next, reason)),
     scale: (wanted) => inTurn(() => scale(wanted)),
+    skipPause,
     retryNow: () => {
-      for (const slot of slots) {
-        slot.history = NO_HISTORY;
-        slot.wake.abort();
-      }
+      for (const slot of slots) slot.history = NO_HISTORY;
+      skipPause();
     },
     stop: async ({ graceMs }) => {
       stopping.abort();
