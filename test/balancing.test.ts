@@ -123,7 +123,7 @@ test('a reload that replaces every worker loses no request and executes none twi
   const before = (await daemon.status()).services[0]?.workers.map(({ pid }) => pid) ?? [];
   const over = new AbortController();
   const load = sendAccounted(daemon, { methods: ['GET', 'POST'], connections: 12, signal: over.signal });
-  writeConfig(daemon.folder, daemon.ports, site.replace('workers: 2', 'workers: 3'));
+  writeConfig(daemon.folder, daemon.ports, site.replace('env: {', 'env: { RELEASE: 2,'));
   const { code, stdout, stderr } = await daemon.verb('reload');
   await eventually(() => daemon.events('worker_stopped').length === 2);
   over.abort();
@@ -146,8 +146,21 @@ test('a reload whose new workers never become ready keeps the old ones', async (
   writeConfig(daemon.folder, daemon.ports, site.replace('node worker.mjs', 'node missing.mjs'));
   const { code, stderr } = await daemon.verb('reload');
   assert.equal(code, 1);
-  assert.match(stderr, /new workers of web did not become ready; nothing was changed/);
+  assert.match(stderr, /web: the new worker did not become ready: it ended with exit code 1; nothing was changed/);
   assert.match((await askers(daemon, 1))[0] ?? '', /^web\//);
+});
+
+test('a reload that changes how many workers there are touches none of the others', async () => {
+  const site = `sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE}`;
+  await using daemon = await startDaemon({ config: site });
+  const pids = async (): Promise<(number | null)[]> =>
+    (await daemon.status()).services[0]?.workers.map(({ pid }) => pid) ?? [];
+  const before = await pids();
+  writeConfig(daemon.folder, daemon.ports, site.replace('workers: 2', 'workers: 3'));
+  assert.equal((await daemon.verb('reload')).code, 0);
+  await eventually(async () => (await daemon.status()).services[0]?.workers.every(({ state }) => state === 'ready'));
+  assert.deepEqual((await pids()).slice(0, 2), before);
+  assert.equal((await pids()).length, 3);
 });
 
 const onlyRoot = process.getuid?.() === 0 ? false : 'only root can choose who workers are';
@@ -157,7 +170,7 @@ test('a reload that names an unknown user changes nothing', { skip: onlyRoot }, 
   writeConfig(daemon.folder, daemon.ports, site.replace('workers: 2', 'workers: 2\n    user: no-such-user'));
   const { code, stderr } = await daemon.verb('reload');
   assert.equal(code, 1);
-  assert.match(stderr, /there is no user "no-such-user" on this machine; nothing was changed/);
+  assert.match(stderr, /web: there is no user "no-such-user" on this machine; nothing was changed/);
   daemon.child.kill('SIGHUP');
   await eventually(() => daemon.events('reload_refused').length === 2);
   assert.match((await askers(daemon, 1))[0] ?? '', /^web\//);

@@ -5,6 +5,7 @@ import { reload } from './reload.ts';
 import { renew } from './renew.ts';
 import { run } from './run.ts';
 import { schema } from './schema.ts';
+import { restart, scale } from './services.ts';
 import { status } from './status.ts';
 import { complain, complainAbout, print } from './terminal.ts';
 import { validate } from './validate.ts';
@@ -20,6 +21,8 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
   proxy schema                       the configuration's JSON Schema, for editors
   proxy reload                       have the daemon read its configuration again
   proxy status [--json]              what runs: listeners, sites, certificates, workers
+  proxy restart SERVICE              replace its workers, one after the other, by new ones that are ready first
+  proxy scale SERVICE N|auto         so many workers, until the configuration says otherwise
   proxy renew [NAME…] [--force] [--json]
                                      renew certificates now
   proxy renew [NAME…] --dry-run [--ca CA] [--timeout 120s] [--json]
@@ -79,9 +82,14 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   schema: [],
   reload: ['socket'],
   status: ['socket', 'json'],
+  restart: ['socket'],
+  scale: ['socket'],
   renew: ['socket', 'json', 'force', ...TRIAL],
   certs: ['socket', 'json', ...TRANSFER, ...REVOCATION],
 };
+
+/** Verbs that are followed by names. */
+const TAKE_WORDS = ['renew', 'certs', 'restart', 'scale'];
 
 type Values = ReturnType<typeof parseOptions>['values'];
 
@@ -108,8 +116,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
   const takes = TAKES[verb];
   if (takes === undefined) return misused(`there is no verb "${verb}"`);
-  if (names.length > 0 && verb !== 'renew' && verb !== 'certs')
-    return misused(`"${verb}" takes no argument "${names[0]}"`);
+  if (names.length > 0 && !TAKE_WORDS.includes(verb)) return misused(`"${verb}" takes no argument "${names[0]}"`);
   for (const option of OPTIONAL) {
     const given = values[option] !== undefined && values[option] !== false;
     if (given && !takes.includes(option)) return misused(`"${verb}" takes no --${option}`);
@@ -125,6 +132,10 @@ export async function main(argv: readonly string[]): Promise<number> {
       return reload(values.socket, values.config);
     case 'status':
       return status(values.socket, values.config, values.json);
+    case 'restart':
+      return restart({ words: names, socket: values.socket, config: values.config });
+    case 'scale':
+      return scale({ words: names, socket: values.socket, config: values.config });
     case 'certs': {
       const { config, socket, json, certificate, key, certbot, pkcs12, passphrase, out, reason } = values;
       const withCertificateKey = values['with-certificate-key'];

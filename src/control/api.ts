@@ -4,6 +4,7 @@ import type { AdminHandler } from './admin.ts';
 import type { Listener } from './listeners.ts';
 import type { ProxyPool } from './proxies.ts';
 import type { RunningService } from './services.ts';
+import { serviceHandlers } from './services_api.ts';
 import { certificateHandlers, certificatesJson, iso } from './certificates_api.ts';
 import type { Certificates } from '../certificates/certificates.ts';
 import type { Config } from '../config/config.ts';
@@ -46,6 +47,7 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
       throw new AdminError(422, code, `${reason}; nothing was changed`, problems.map(formatProblem));
     },
     ...certificateHandlers(() => plane.certificates),
+    ...serviceHandlers(() => plane.services()),
   };
 }
 
@@ -84,6 +86,7 @@ function status(plane: ControlPlane): unknown {
     certificates: certificatesJson(plane.certificates),
     services: plane.services().map((service) => ({
       name: service.config.name,
+      state: service.state(),
       ready: service.targets().targets.length,
       workers: service.workers().map((worker) => ({
         id: worker.id,
@@ -93,6 +96,9 @@ function status(plane: ControlPlane): unknown {
         started_at: iso(worker.startedAt),
         ready_at: iso(worker.readyAt),
         restarts: worker.restarts,
+        restarts_by_reason: worker.restartsByReason,
+        next_start_at: iso(worker.nextStartAt),
+        memory: worker.memory,
         last_exit: worker.lastExit,
         in_flight: inFlight.get(worker.id) ?? 0,
       })),

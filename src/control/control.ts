@@ -110,6 +110,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       records: lock,
       log,
       onChange: () => void publishUpstreams(),
+      stats: (target) => pool.targetStats(target),
       release: async (target) => {
         await publishUpstreams();
         await pool.released(target);
@@ -140,6 +141,31 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   void pool.publish('sites', sitesPart(config));
   await pool.start();
 
+  /** All become what they should be, or all are what they were; null, or why. */
+  const updateAll = async (changed: readonly ServiceConfig[]): Promise<string | null> => {
+    const before = new Map(changed.map(({ name }) => [name, services.get(name)?.config]));
+    const updates = changed.map(async (next) => {
+      try {
+        return (await services.get(next.name)?.update(next)) ?? { ok: true as const };
+      } catch (error) {
+        if (error instanceof IdentityError) return { ok: false as const, reason: error.message };
+        throw error;
+      }
+    });
+    const results = await Promise.all(updates);
+    const failures = changed.flatMap(({ name }, i) => {
+      const result = results[i];
+      return result?.ok === false ? [{ name, reason: result.reason }] : [];
+    });
+    if (failures.length === 0) return null;
+    const succeeded = changed.filter(({ name }) => !failures.some((failure) => failure.name === name));
+    for (const { name } of succeeded) {
+      const old = before.get(name);
+      if (old !== undefined) await services.get(name)?.update(old);
+    }
+    return failures.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
+  };
+
   const apply = async (next: Config): Promise<ReloadOutcome> => {
     const plan = planReload(
       config,
@@ -157,17 +183,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       return { ok: false, reason, problems: [] };
     };
     try {
-      for (const service of [...changed, ...added]) started.push(run(service));
+      for (const service of added) started.push(run(service));
     } catch (error) {
       if (error instanceof IdentityError) return giveUp(error.message);
       throw error;
     }
-    const ready = await Promise.all(
-      started.map((service) => !changed.includes(service.config) || service.untilReady()),
-    );
-    const failed = started.filter((_, i) => ready[i] === false).map((service) => service.config.name);
-    if (failed.length > 0) return giveUp(`new workers of ${failed.join(', ')} did not become ready`);
-    const retired = [...changed.map(({ name }) => name), ...removed].flatMap((name) => services.get(name) ?? []);
+    const problem = await updateAll(changed);
+    if (problem !== null) return giveUp(problem);
+    const retired = removed.flatMap((name) => services.get(name) ?? []);
     for (const name of removed) services.delete(name);
     for (const service of started) services.set(service.config.name, service);
     const closed = listeners.filter((listener) => !opened.includes(listener));

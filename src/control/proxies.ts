@@ -7,7 +7,16 @@ import type { ChildProcess } from 'node:child_process';
 import { sleep, within } from '../lifecycle.ts';
 import type { LogFormat, Logger, LogLevel } from '../log.ts';
 import { LOG_FD, PART_NAMES, parseFromProxy } from '../snapshot.ts';
-import type { ChallengeName, FromProxy, Identity, PartName, Parts, ProxyStats, ToProxy } from '../snapshot.ts';
+import type {
+  ChallengeName,
+  FromProxy,
+  Identity,
+  PartName,
+  Parts,
+  ProxyStats,
+  TargetStats,
+  ToProxy,
+} from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
 import { nextProxyStart } from './proxy_restart.ts';
@@ -66,6 +75,8 @@ export interface ProxyPool {
   /** Makes all go on in new log files. */
   reopenLogs(): void;
   status(): readonly ProxyStatus[];
+  /** What all proxies tell of a target; null: nothing yet. */
+  targetStats(target: string): TargetStats | null;
   /** Drains all, at most `graceMs`, then ends them. */
   stop(graceMs: number): Promise<void>;
 }
@@ -367,6 +378,18 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     },
     reopenLogs: () => {
       for (const running of live()) send(running, { type: 'reopen_logs' });
+    },
+    targetStats: (target) => {
+      const all = slots.flatMap(({ process: running }) => running?.stats?.targets[target] ?? []);
+      if (all.length === 0) return null;
+      const sum = (of: (stats: TargetStats) => number): number => all.reduce((total, one) => total + of(one), 0);
+      return {
+        inFlight: sum(({ inFlight }) => inFlight),
+        streams: sum(({ streams }) => streams),
+        requests: sum(({ requests }) => requests),
+        answers: sum(({ answers }) => answers),
+        oldestUnansweredMs: Math.max(...all.map(({ oldestUnansweredMs }) => oldestUnansweredMs)),
+      };
     },
     status: () =>
       slots.map(({ index, process: running, restarts }) => ({

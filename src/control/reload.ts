@@ -58,6 +58,19 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
   };
 }
 
+/** Whether workers of `before` cannot be those of `next`: what a process is started with differs. */
+export function needsOtherWorkers(before: ServiceConfig, next: ServiceConfig): boolean {
+  const process = ({ command, directory, env, identity, release, prestart }: ServiceConfig): unknown[] => [
+    command,
+    directory,
+    env,
+    identity,
+    release,
+    prestart,
+  ];
+  return !same(process(before), process(next)) || before.healthCheck.type !== next.healthCheck.type;
+}
+
 /** Configurations are plain values whose keys come in one order. */
 function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);

@@ -2,11 +2,14 @@
 import type { ServiceConfig } from '../config/config.ts';
 import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
-import type { Identity, TargetEntry } from '../snapshot.ts';
+import type { Identity, TargetEntry, TargetStats } from '../snapshot.ts';
 import type { Guard } from '../workers/guard.ts';
 import type { WorkerRecords } from '../workers/records.ts';
 import { createSupervisor } from '../workers/supervisor.ts';
-import type { Supervisor, WorkerStatus } from '../workers/supervisor.ts';
+import type { RollResult, Supervisor, WorkerStatus } from '../workers/supervisor.ts';
+import type { LaunchedService } from '../workers/launch.ts';
+import type { ServiceState } from '../workers/states.ts';
+import { needsOtherWorkers } from './reload.ts';
 import { createUpstreamChecks } from '../workers/upstream_checks.ts';
 import type { UpstreamChecks } from '../workers/upstream_checks.ts';
 import { workerIdentity } from './identity.ts';
@@ -24,66 +27,137 @@ export interface ServicesOptions {
   readonly onChange: () => void;
   /** Resolves when the target is out of balancing and no request is on it. */
   readonly release: (targetId: string) => Promise<void>;
+  /** What proxies tell of a target; null: nothing yet. */
+  readonly stats: (targetId: string) => TargetStats | null;
 }
 
 export interface RunningService {
   readonly config: ServiceConfig;
   targets(): ServiceTargets;
+  /** null: it only has upstreams. */
+  state(): ServiceState | null;
   workers(): readonly WorkerStatus[];
   reportFailure(targetId: string): void;
   /** Resolves with true when every worker is ready, with false when one failed or took longer than it may. */
   untilReady(): Promise<boolean>;
+  /** Becomes what `next` says, its workers one after the other, or stays as it was and says why. */
+  update(next: ServiceConfig): Promise<RollResult>;
+  /** Replaces all workers by others of the same definition; those that were given up are tried again. */
+  restart(): Promise<RollResult>;
+  /** So many workers, until the next update; null: as many as are configured. */
+  scale(count: number | null): Promise<void>;
   stop(graceMs: number): Promise<void>;
 }
 
-export function startService(config: ServiceConfig, options: ServicesOptions): RunningService {
+export function startService(initial: ServiceConfig, options: ServicesOptions): RunningService {
+  let config = initial;
   const log = options.log.with({ service: config.name });
   let supervisor: Supervisor | null = null;
   let checks: UpstreamChecks | null = null;
-  if (config.command !== null) {
-    const { identity, warning } = workerIdentity(config.identity.user, config.directory, process.execPath);
+
+  const identityOf = (service: ServiceConfig): Identity | null => {
+    const { identity, warning } = workerIdentity(service.identity.user, service.directory, process.execPath);
     if (warning !== null) log.warn('worker_identity', { warning });
-    supervisor = createSupervisor({
-      service: { ...config, command: config.command },
+    return identity;
+  };
+  const startSupervisor = (service: LaunchedService): Supervisor => {
+    // A user nobody knows is told before anything is started.
+    identityOf(service);
+    return createSupervisor({
+      service,
       runtimeDirectory: options.runtimeDirectory,
-      identity,
+      identityOf,
       proxyGid: options.proxyIdentity?.gid ?? null,
       guard: options.guard,
       records: options.records,
       log,
       onChange: options.onChange,
       release: options.release,
+      stats: options.stats,
     });
-  }
-  if (config.upstreams.length > 0) {
-    checks = createUpstreamChecks({ service: config, log, onChange: options.onChange });
-  }
+  };
+  const startChecks = (service: ServiceConfig): UpstreamChecks | null =>
+    service.upstreams.length === 0 ? null : createUpstreamChecks({ service, log, onChange: options.onChange });
+
+  if (isLaunched(config)) supervisor = startSupervisor(config);
+  checks = startChecks(config);
+
   const list = (): readonly TargetEntry[] => [...(supervisor?.targets() ?? []), ...(checks?.targets() ?? [])];
+  const untilReady = async (): Promise<boolean> => {
+    const deadline = Date.now() + config.timeouts.startMs;
+    while (Date.now() < deadline) {
+      const states = supervisor?.snapshot().map(({ state }) => state) ?? [];
+      if (states.includes('backoff') || states.includes('fatal')) return false;
+      const serves = config.healthCheck.type === 'process' || list().some(({ healthy }) => healthy);
+      if (states.every((state) => state === 'ready') && serves) return true;
+      await sleep(READY_POLL_MS);
+    }
+    return false;
+  };
+
+  /** Workers of ours where there were none, or none where there were. */
+  const updateSupervisor = async (next: ServiceConfig): Promise<RollResult> => {
+    const before = supervisor;
+    if (!isLaunched(next)) {
+      supervisor = null;
+      void before?.stop({ graceMs: config.timeouts.drainMs + config.timeouts.stopMs });
+      return { ok: true };
+    }
+    if (before === null) {
+      supervisor = startSupervisor(next);
+      return { ok: true };
+    }
+    identityOf(next);
+    const rolled = needsOtherWorkers(config, next) ? await before.roll(next) : adopted(before, next);
+    if (rolled.ok) await before.scale(next.workers.min);
+    return rolled;
+  };
+
   return {
-    config,
+    get config() {
+      return config;
+    },
     targets: () => {
       const targets = list();
       return { targets, unavailable: targets.some(({ healthy }) => healthy) ? null : reasonFor(supervisor) };
     },
+    state: () => supervisor?.state() ?? null,
     workers: () => supervisor?.snapshot() ?? [],
     reportFailure: (id) => {
       supervisor?.reportFailure(id);
       checks?.reportFailure(id);
     },
-    untilReady: async () => {
-      const deadline = Date.now() + config.timeouts.startMs;
-      while (Date.now() < deadline) {
-        const states = supervisor?.snapshot().map(({ state }) => state) ?? [];
-        if (states.includes('backoff')) return false;
-        if (states.every((state) => state === 'ready') && list().some(({ healthy }) => healthy)) return true;
-        await sleep(READY_POLL_MS);
-      }
-      return false;
+    untilReady,
+    update: async (next) => {
+      const result = await updateSupervisor(next);
+      if (!result.ok) return result;
+      const old = checks;
+      checks = startChecks(next);
+      config = next;
+      await old?.stop();
+      options.onChange();
+      return result;
     },
+    restart: async () => {
+      if (supervisor === null || !isLaunched(config))
+        return { ok: false, reason: 'it has no workers of ours', output: [] };
+      supervisor.retryNow();
+      return supervisor.roll(config, 'operator');
+    },
+    scale: async (count) => supervisor?.scale(count ?? config.workers.min),
     stop: async (graceMs) => {
       await Promise.all([supervisor?.stop({ graceMs }), checks?.stop()]);
     },
   };
+}
+
+function isLaunched(service: ServiceConfig): service is LaunchedService {
+  return service.command !== null;
+}
+
+function adopted(supervisor: Supervisor, next: LaunchedService): RollResult {
+  supervisor.adopt(next);
+  return { ok: true };
 }
 
 /** Why nothing is ready, for the client's 503: what a visitor may know and an operator can act on. */
@@ -91,6 +165,7 @@ function reasonFor(supervisor: Supervisor | null): string {
   if (supervisor === null) return 'no upstream is healthy';
   const states = supervisor.snapshot().map(({ state }) => state);
   if (states.includes('starting')) return 'the app is starting';
+  if (states.includes('fatal')) return 'the app ended again and again, and is tried once a minute';
   if (states.includes('backoff')) return 'the app ended and is being restarted';
   return 'no worker is ready';
 }

@@ -61,7 +61,7 @@ function supervise(script: string, changes: Changes = {}): Running {
   const supervisor = createSupervisor({
     service: serviceOf(script, changes),
     runtimeDirectory: folder,
-    identity: null,
+    identityOf: () => null,
     proxyGid: null,
     guard,
     records: lock,

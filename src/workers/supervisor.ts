@@ -12,7 +12,7 @@ import { serviceState } from './states.ts';
 import type { Reason, ServiceState, VacantState, WorkerState } from './states.ts';
 import { createWorker } from './worker.ts';
 import type { End, Worker } from './worker.ts';
-import { sleep } from '../lifecycle.ts';
+import { sleep, within } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
 import { createSlots } from '../pace.ts';
@@ -47,7 +47,8 @@ export interface WorkerStatus {
 export interface SupervisorOptions {
   readonly service: LaunchedService;
   readonly runtimeDirectory: string;
-  readonly identity: Identity | null;
+  /** Who its workers are; null: who we are. */
+  readonly identityOf: (service: LaunchedService) => Identity | null;
   readonly proxyGid: number | null;
   readonly guard: { add(group: number): void; remove(group: number): void };
   readonly records: WorkerRecords;
@@ -86,6 +87,8 @@ export interface Supervisor {
    * not become ready ends it, and the old ones stay or come back.
    */
   roll(next: LaunchedService, reason?: Reason): Promise<RollResult>;
+  /** What is defined of it changes without another process. */
+  adopt(next: LaunchedService): void;
   /** From now on so many; resolves when the new ones were begun and those too many are gone. */
   scale(count: number): Promise<void>;
   /** Whoever waits for the next attempt tries now. */
@@ -153,6 +156,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     const launched = createWorker({
       ...options,
       service,
+      identity: options.identityOf(service),
+      current: () => service,
       slot: slot.index,
       generation,
       id: `${service.name}/${slot.index}/g${generation}`,
@@ -198,10 +203,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       // Another one is in its place.
       if (slot.worker !== worker) continue;
       slot.worker = null;
-      const { id, pid } = worker;
       const how = end.signal === null ? `exit code ${end.code}` : `signal ${end.signal}`;
       if (worker.reason !== null && end.doom === null) {
-        log.info('worker_stopped', { worker: id, pid, exit: how, reason: worker.reason });
         count(slot, worker.reason);
         onChange();
       } else {
@@ -249,13 +252,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const problem = (await next.started) ?? (await staysReady(next));
       if (problem !== null) {
         await next.retire('rolling', 0);
-        return { reason: problem, output: next.tail(TOLD_LINES) };
+        return { reason: `the new worker did not become ready: ${problem}`, output: next.tail(TOLD_LINES) };
       }
       count(slot, reason);
       slot.worker = next;
       slot.history = NO_HISTORY;
       onChange();
-      if (old !== null && noRoom === null) await old.retire(reason, grace());
+      // Streams may take longer than the next worker should wait.
+      if (old !== null && noRoom === null) await within(old.retire(reason, grace()), service.timeouts.streamsMs, null);
       return null;
     } catch (error) {
       return { reason: describeError(error), output: [] };
@@ -372,6 +376,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     reportFailure: (targetId) => {
       for (const { worker } of slots) if (worker?.id === targetId) worker.lookNow();
     },
+    adopt: (next) => void (service = next),
     roll: (next, reason = 'rolling') => inTurn(() => roll(next, reason)),
     scale: (wanted) => inTurn(() => scale(wanted)),
     skipPause,

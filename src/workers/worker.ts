@@ -31,6 +31,8 @@ const KEPT_LINES = 200;
 
 export interface WorkerOptions extends LaunchOptions {
   readonly service: LaunchedService;
+  /** As the service is defined now: checks and times change while a worker runs. */
+  readonly current: () => LaunchedService;
   readonly id: string;
   readonly guard: { add(group: number): void; remove(group: number): void };
   readonly records: WorkerRecords;
@@ -80,8 +82,7 @@ export interface Worker {
 }
 
 export async function createWorker(options: WorkerOptions): Promise<Worker> {
-  const { service, id, log } = options;
-  const { healthCheck, timeouts } = service;
+  const { service, current, id, log } = options;
   const { child, pid, address } = await launchWorker(options);
   options.guard.add(pid);
   options.records.add(pid);
@@ -123,6 +124,10 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       options.guard.remove(pid);
       options.records.remove(pid);
       if ('path' in address) rmSync(address.path, { force: true });
+      if (reason !== null && doom === null) {
+        const exit = signal === null ? `exit code ${code}` : `signal ${signal}`;
+        log.info('worker_stopped', { worker: id, pid, exit, reason });
+      }
       enter('stopped');
       resolve({ code, signal, doom, readyForMs, own: !asked && signal === null });
     });
@@ -141,16 +146,20 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     await within(exited, KILLED_MS, undefined);
   };
 
+  const howEnded = (): string =>
+    child.signalCode === null ? `it ended with exit code ${child.exitCode}` : `it ended by signal ${child.signalCode}`;
+
   /** Null when it answers, else what its last probe said when its time was up. */
   const becomesReady = async (): Promise<string | null> => {
+    const { healthCheck, timeouts } = service;
     if (healthCheck.type === 'process') {
       await sleep(ALIVE_MS, ended.signal);
-      return ended.signal.aborted ? 'it ended' : null;
+      return ended.signal.aborted ? howEnded() : null;
     }
     const deadline = Date.now() + timeouts.startMs;
     for (let attempt = 0; ; attempt++) {
       await sleep(START_PROBE_MS[Math.min(attempt, START_PROBE_MS.length - 1)] ?? 0, ended.signal);
-      if (ended.signal.aborted) return 'it ended';
+      if (ended.signal.aborted) return howEnded();
       const timeoutMs = Math.min(healthCheck.timeoutMs, Math.max(1, deadline - Date.now()));
       const { path } = healthCheck;
       const result = await probe(plainTarget(address), { path, timeoutMs, signal: ended.signal });
@@ -161,10 +170,11 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
 
   /** Active health checks, until the worker ends or is ended. */
   const watch = async (): Promise<void> => {
-    if (healthCheck.type === 'process') return;
-    const { intervalMs, timeoutMs, path } = healthCheck;
     const watched = (): boolean => state === 'ready' || state === 'unhealthy';
     while (watched()) {
+      const { healthCheck } = current();
+      if (healthCheck.type === 'process') return;
+      const { intervalMs, timeoutMs, path } = healthCheck;
       const pauseMs = health.healthy ? intervalMs : Math.min(intervalMs, RECOVERY_PROBE_MS);
       await sleep(pauseMs, AbortSignal.any([ended.signal, look.signal]));
       const reported = look.signal.aborted;
@@ -196,15 +206,15 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     doom = problem;
     reason = 'boot';
     // Where it hangs is worth knowing, when it can say so.
-    await terminate(timeouts.stopMs);
+    await terminate(service.timeouts.stopMs);
     return problem;
   };
 
   const retire = async (graceMs: number): Promise<void> => {
     const deadline = Date.now() + graceMs;
     if (readyAt > 0) enter('draining');
-    if (readyAt > 0) await within(options.release(id), Math.min(graceMs, timeouts.drainMs), undefined);
-    await terminate(Math.max(0, Math.min(timeouts.stopMs, deadline - Date.now())));
+    if (readyAt > 0) await within(options.release(id), Math.min(graceMs, current().timeouts.drainMs), undefined);
+    await terminate(Math.max(0, Math.min(current().timeouts.stopMs, deadline - Date.now())));
   };
 
   const worker: Worker = {

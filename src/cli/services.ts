@@ -1,0 +1,55 @@
+/** Verbs that change a running service: they wait until it is done, and fail with the reason. */
+import { callDaemon, DaemonError } from './admin_client.ts';
+import { findSocket } from './configuration.ts';
+import { showProgress } from './progress.ts';
+import { complain, complainAbout, print } from './terminal.ts';
+import { escapeControls } from '../log.ts';
+
+export interface ServiceVerb {
+  readonly words: readonly string[];
+  readonly socket: string | undefined;
+  readonly config: string | undefined;
+}
+
+/** All workers are replaced, one after the other. Exit 0, or 1 with the reason: then the old ones are there. */
+export async function restart({ words, ...where }: ServiceVerb): Promise<number> {
+  const [service, more] = words;
+  if (service === undefined || more !== undefined) return misused('give one service: proxy restart SERVICE');
+  return ask(where, 'restarting', '/v1/services/restart', { service }, `${service} is restarted`);
+}
+
+/** From now on so many workers, until the next reload that changes it. */
+export async function scale({ words, ...where }: ServiceVerb): Promise<number> {
+  const [service, workers, more] = words;
+  if (service === undefined || workers === undefined || more !== undefined || !/^(?:auto|\d+)$/.test(workers)) {
+    return misused('give a service and a number: proxy scale SERVICE N|auto');
+  }
+  const count = workers === 'auto' ? workers : Number(workers);
+  const done =
+    workers === 'auto' ? `${service} has as many workers as are configured` : `${service} has ${workers} workers`;
+  return ask(where, 'scaling', '/v1/services/scale', { service, workers: count }, done);
+}
+
+async function ask(
+  where: Omit<ServiceVerb, 'words'>,
+  doing: string,
+  path: string,
+  body: Readonly<Record<string, unknown>>,
+  done: string,
+): Promise<number> {
+  try {
+    using _ = showProgress(process.stderr, doing);
+    await callDaemon(findSocket(where.socket, where.config), 'POST', path, body);
+  } catch (error) {
+    complainAbout(error);
+    if (error instanceof DaemonError) for (const line of error.details) complain(`  ${escapeControls(line)}`);
+    return 1;
+  }
+  print(done);
+  return 0;
+}
+
+function misused(problem: string): number {
+  complain(`proxy: ${problem}`);
+  return 1;
+}

@@ -1,0 +1,37 @@
+/** What the admin socket offers about services. */
+import { AdminError } from './admin.ts';
+import type { AdminHandler } from './admin.ts';
+import type { RunningService } from './services.ts';
+
+export function serviceHandlers(services: () => readonly RunningService[]): Readonly<Record<string, AdminHandler>> {
+  const find = (input: Readonly<Record<string, unknown>>): RunningService => {
+    const { service: name } = input;
+    const known = services();
+    const found = known.find(({ config }) => config.name === name);
+    if (found !== undefined) return found;
+    const names = known.map(({ config }) => config.name).join(', ');
+    throw new AdminError(404, 'unknown_service', `there is no service "${String(name)}"; there are: ${names}`);
+  };
+  return {
+    'POST /v1/services/restart': async (input) => {
+      const service = find(input);
+      const result = await service.restart();
+      if (!result.ok)
+        throw new AdminError(422, 'not_restarted', `${result.reason}; nothing was changed`, result.output);
+      return { service: service.config.name, workers: service.workers().map(({ id, state }) => ({ id, state })) };
+    },
+    'POST /v1/services/scale': async (input) => {
+      const service = find(input);
+      const { workers } = input;
+      const isCount = typeof workers === 'number' && Number.isInteger(workers) && workers >= 1 && workers <= 1_000;
+      if (!isCount && workers !== 'auto') {
+        throw new AdminError(400, 'bad_request', '"workers" must be a number from 1 to 1000, or auto');
+      }
+      if (service.state() === null) {
+        throw new AdminError(422, 'not_scaled', 'its upstreams are not ours: only workers of a command can be scaled');
+      }
+      await service.scale(isCount ? workers : null);
+      return { service: service.config.name, workers: service.workers().map(({ id, state }) => ({ id, state })) };
+    },
+  };
+}
