@@ -9,7 +9,7 @@ import type { RenewalCode } from './outcome.ts';
 import type { WantedCertificate } from './preflight/context.ts';
 import { preflightCode, worstLevel } from './preflight/finding.ts';
 import type { Finding, Level } from './preflight/finding.ts';
-import { createSlots } from './pace.ts';
+import { createSlots } from '../pace.ts';
 import type { CertificateFindings } from './preflight/preflight.ts';
 import type { ChallengeType } from './solvers/solver.ts';
 import { VERSION } from '../version.ts';

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import net from 'node:net';
 import { ACCOUNTS, allowedAt, FAILURES_PER_NAME, limitsOf, ORDERS_IN_A_TIME, ownLimits } from './limits.ts';
 import type { Limit } from './limits.ts';
-import { createPace } from './pace.ts';
+import { createPace } from '../pace.ts';
 import type { Storage } from './storage/storage.ts';
 import { issuerSlug } from './store.ts';
 

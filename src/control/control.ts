@@ -29,6 +29,7 @@ import type { Config, ServiceConfig } from '../config/config.ts';
 import type { LogFormat, Logger } from '../log.ts';
 import type { Identity } from '../snapshot.ts';
 import { createGuard } from '../workers/guard.ts';
+import { createGroupMemory } from '../workers/process_memory.ts';
 import { lockRuntimeDirectory } from '../workers/records.ts';
 import type { RuntimeLock } from '../workers/records.ts';
 
@@ -71,6 +72,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 
   const storage = createFileStorage(config.stateDirectory);
+  const memory = createGroupMemory();
   const services = new Map<string, RunningService>();
   let stopping: Promise<void> | null = null;
   const ended = Promise.withResolvers<void>();
@@ -111,6 +113,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       log,
       onChange: () => void publishUpstreams(),
       stats: (target) => pool.targetStats(target),
+      memory: memory.of,
       release: async (target) => {
         await publishUpstreams();
         await pool.released(target);

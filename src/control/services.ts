@@ -29,6 +29,8 @@ export interface ServicesOptions {
   readonly release: (targetId: string) => Promise<void>;
   /** What proxies tell of a target; null: nothing yet. */
   readonly stats: (targetId: string) => TargetStats | null;
+  /** Bytes of a process group; null: not known. */
+  readonly memory: (group: number) => number | null;
 }
 
 export interface RunningService {
@@ -74,6 +76,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       onChange: options.onChange,
       release: options.release,
       stats: options.stats,
+      memory: options.memory,
     });
   };
   const startChecks = (service: ServiceConfig): UpstreamChecks | null =>

@@ -1,6 +1,6 @@
 /** What every check is given: the certificates' names, the configuration, and what is looked up once for all of them. */
 import type { DirectoryOutcome } from './directory.ts';
-import type { Slots } from '../pace.ts';
+import type { Slots } from '../../pace.ts';
 import type { Answer, NameResolver } from './resolver.ts';
 import type { Finding } from './finding.ts';
 import type { AcmeConfig, IssuerConfig } from '../../config/config.ts';

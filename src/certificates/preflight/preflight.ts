@@ -8,7 +8,7 @@ import { checkCaa } from './caa_check.ts';
 import type { Check, CheckContext, HostAddresses, PreflightOptions, WantedCertificate } from './context.ts';
 import { fetchDirectory } from './directory.ts';
 import type { Finding } from './finding.ts';
-import { createSlots } from '../pace.ts';
+import { createSlots } from '../../pace.ts';
 import { checkNames } from './names.ts';
 import { createNameResolver } from './resolver.ts';
 import { checkSelfProbe } from './self_probe.ts';
