@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { startDaemon, writeConfig } from './support/daemon.ts';
+import { FIXTURES, startDaemon, temporaryFolder, writeConfig } from './support/daemon.ts';
 import type { Daemon, WorkerView } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { sendAccounted } from './support/load.ts';
@@ -83,9 +83,18 @@ test('proxy scale adds workers at once and takes them away without losing a requ
 });
 
 test('an app that ends at its start is tried ever more seldom, then given up; mended, it is back by a word', async () => {
-  const command =
-    'node -e "if (!fs.existsSync(process.argv[2])) process.exit(3); process.argv.splice(1, 0, 0); import(path.resolve(`worker.mjs`))" {socket} FOLDER/shared/mended';
-  await using daemon = await startDaemon({ config: service('workers: 2', command), started: false });
+  const folder = temporaryFolder();
+  const app = path.join(folder, 'shared/app.mjs');
+  const script = `import fs from 'node:fs';
+if (!fs.existsSync('${folder}/shared/mended')) process.exit(3);
+await import('${FIXTURES}/worker.mjs');
+`;
+  writeFileSync(app, script);
+  await using daemon = await startDaemon({
+    config: service('workers: 2', `node ${app} {socket}`),
+    folder,
+    started: false,
+  });
   await eventually(async () => (await workers(daemon)).some(({ state }) => state === 'fatal'), { withinMs: 30_000 });
   const exits = daemon.events('worker_exited');
   assert.deepEqual(
@@ -97,7 +106,7 @@ test('an app that ends at its start is tried ever more seldom, then given up; me
   assert.match(stdout, /^HTTP\/\S+ 503/);
   assert.match(stdout, /retry-after: \d+/i);
   assert.match(stdout, /again and again/);
-  writeFileSync(path.join(daemon.folder, 'shared/mended'), '');
+  writeFileSync(path.join(folder, 'shared/mended'), '');
   assert.equal((await daemon.verb('restart', 'web')).code, 0);
   assert.equal(await code(daemon), '200');
 });
