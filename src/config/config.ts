@@ -177,12 +177,7 @@ export interface ServiceConfig {
   /** Of files and of `env`, which goes before. */
   readonly env: Readonly<Record<string, string>>;
   readonly identity: WorkerIdentityConfig;
-  /** Names a release beside what the definition says; null: the definition alone does. */
-  readonly release: string | null;
-  /** Run in order, once for each release, before its first worker. */
-  readonly prestart: readonly PrestartConfig[];
-  /** Equal: a fixed number. */
-  readonly workers: { readonly min: number; readonly max: number };
+  readonly workers: number;
   /** Requests in flight for each worker; 0: no limit. */
   readonly concurrency: number;
   /** Bytes of a worker's process group; 0: no limit. Above `soft` it is replaced, above `hard` killed. */
@@ -245,13 +240,6 @@ export interface WorkerIdentityConfig {
   readonly cpuAffinity: string | null;
   /** By prlimit's names (`nofile`, `core`, `as` …): soft and hard; null: unlimited. */
   readonly rlimits: Readonly<Record<string, number | null>>;
-}
-
-export interface PrestartConfig {
-  readonly name: string;
-  readonly command: readonly string[];
-  /** 0: as long as it takes. */
-  readonly timeoutMs: number;
 }
 
 export interface UpstreamConfig {

@@ -96,7 +96,7 @@ function derived(config: Config): Derived[] {
     ),
     ...config.services.flatMap(({ name, directory, workers }): Derived[] => [
       [['services', name, 'directory'], directory],
-      [['services', name, 'workers'], workers.min === workers.max ? workers.min : workers],
+      [['services', name, 'workers'], workers],
     ]),
   ];
 }

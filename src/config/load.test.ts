@@ -171,23 +171,20 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   ],
   [
     'workers, limits and steps that cannot be',
-    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    workers: { min: 4, max: 2 }\n    memory: { soft: 2GiB, hard: 1GiB }\n    umask: "888"\n  api: { upstreams: ["http://a:1"], prestart: [{ command: b }], health_check: process, env_file: none }\n',
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    memory: { soft: 2GiB, hard: 1GiB }\n    umask: "888"\n  api: { upstreams: ["http://a:1"], health_check: process, env_file: none }\n',
     [
-      '7:12 services.web.umask: is not three octal digits such as "027"; it is "888"',
-      '8:37 services.api.prestart: needs a "command" that it goes before',
-      '8:79 services.api.health_check: is for workers that a "command" starts',
-      '8:98 services.api.env_file: cannot be read',
+      '6:12 services.web.umask: is not three octal digits such as "027"; it is "888"',
+      '7:51 services.api.health_check: is for workers that a "command" starts',
+      '7:70 services.api.env_file: cannot be read',
     ],
   ],
   [
     'workers, limits and steps that do not fit each other',
-    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    workers: { min: 4, max: 2 }\n    memory: { soft: 2GiB, hard: 1GiB }\n  api: { upstreams: ["http://a:1"], prestart: [{ command: b }], health_check: process, env_file: none }\n',
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    memory: { soft: 2GiB, hard: 1GiB }\n  api: { upstreams: ["http://a:1"], health_check: process, env_file: none }\n',
     [
-      '5:21 services.web.workers.min: is more than "max"',
-      '6:21 services.web.memory.soft: is more than "hard"',
-      '7:37 services.api.prestart: needs a "command" that it goes before',
-      '7:79 services.api.health_check: is for workers that a "command" starts',
-      '7:98 services.api.env_file: cannot be read',
+      '5:21 services.web.memory.soft: is more than "hard"',
+      '6:51 services.api.health_check: is for workers that a "command" starts',
+      '6:70 services.api.env_file: cannot be read',
     ],
   ],
   [
@@ -331,7 +328,7 @@ test('takes values from the environment and from files', () => {
       'services:\n  web:\n    command: a\n    workers: ${COUNT}\n    env: { A: "${SECRET}", B: "file:secret", C: "$${SECRET}", D: 5 }\n',
   );
   assert.equal(entrypoints[0]?.port, 8443);
-  assert.deepEqual(services[0]?.workers, { min: 3, max: 3 });
+  assert.equal(services[0]?.workers, 3);
   assert.deepEqual(services[0]?.env, { A: 'hunter2', B: 'hunter2', C: '${SECRET}', D: '5' });
 });
 

@@ -55,8 +55,6 @@ export function buildService(
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key)) tell(['env', key], 'is not a name of a variable', 'key');
     env[key] = readSecret(value, base, () => tell(['env', key], 'the file it names cannot be read'));
   }
-  const workers = buildWorkers(service.workers, cpus);
-  if (workers.min > workers.max) tell(['workers', 'min'], 'is more than "max"');
   const { memory, health_check: health, timeouts } = service;
   if (memory.hard !== 0 && memory.soft > memory.hard) tell(['memory', 'soft'], 'is more than "hard"');
   if (service.command === undefined) tellUnlaunched(service, tell);
@@ -78,13 +76,7 @@ export function buildService(
       cpuAffinity: service.cpu_affinity ?? null,
       rlimits: mapLimits(service.rlimits),
     },
-    release: service.release ?? null,
-    prestart: service.prestart.map((step, i) => ({
-      name: step.name ?? `step ${i + 1}`,
-      command: step.command,
-      timeoutMs: step.timeout,
-    })),
-    workers,
+    workers: service.workers === 'auto' ? cpus : service.workers,
     concurrency: service.concurrency,
     memory,
     maxRequests: service.max_requests,
@@ -120,12 +112,6 @@ function readSecret(value: string, base: string, unreadable: () => void): string
 
 type Tell = (at: Path, message: string, part?: 'key' | 'value') => void;
 
-function buildWorkers(workers: ServiceInput['workers'], cpus: number): ServiceConfig['workers'] {
-  if (workers === 'auto') return { min: cpus, max: cpus };
-  if (typeof workers === 'number') return { min: workers, max: workers };
-  return { min: workers.min, max: workers.max ?? Math.max(cpus, workers.min) };
-}
-
 function buildHealthCheck(health: ServiceInput['health_check']): ServiceConfig['healthCheck'] {
   // Of a process nothing is asked: these are for what else looks at a worker so often.
   if (health === 'process')
@@ -142,7 +128,6 @@ function buildHealthCheck(health: ServiceInput['health_check']): ServiceConfig['
 
 /** What only makes sense for workers of ours. */
 function tellUnlaunched(service: ServiceInput, tell: Tell): void {
-  if (service.prestart.length > 0) tell(['prestart'], 'needs a "command" that it goes before', 'key');
   if (service.health_check === 'process') tell(['health_check'], 'is for workers that a "command" starts');
 }
 

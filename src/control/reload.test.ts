@@ -5,7 +5,7 @@ import { serviceConfig } from '../../test/support/values.ts';
 import type { Config, ServiceConfig } from '../config/config.ts';
 
 function service(name: string, workers = 2): ServiceConfig {
-  return serviceConfig({ name, command: ['app'], workers: { min: workers, max: workers } });
+  return serviceConfig({ name, command: ['app'], workers });
 }
 
 function config(changes: Partial<Config> = {}): Config {

@@ -60,13 +60,11 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
 
 /** Whether workers of `before` cannot be those of `next`: what a process is started with differs. */
 export function needsOtherWorkers(before: ServiceConfig, next: ServiceConfig): boolean {
-  const process = ({ command, directory, env, identity, release, prestart }: ServiceConfig): unknown[] => [
+  const process = ({ command, directory, env, identity }: ServiceConfig): unknown[] => [
     command,
     directory,
     env,
     identity,
-    release,
-    prestart,
   ];
   return !same(process(before), process(next)) || before.healthCheck.type !== next.healthCheck.type;
 }

@@ -112,7 +112,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     }
     identityOf(next);
     const rolled = needsOtherWorkers(config, next) ? await before.roll(next) : adopted(before, next);
-    if (rolled.ok) await before.scale(next.workers.min);
+    if (rolled.ok) await before.scale(next.workers);
     return rolled;
   };
 
@@ -147,7 +147,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       supervisor.retryNow();
       return supervisor.roll(config, 'operator');
     },
-    scale: async (count) => supervisor?.scale(count ?? config.workers.min),
+    scale: async (count) => supervisor?.scale(count ?? config.workers),
     stop: async (graceMs) => {
       await Promise.all([supervisor?.stop({ graceMs }), checks?.stop()]);
     },

@@ -160,12 +160,12 @@ test('stopped in the middle of a start, it leaves nothing behind', async () => {
 const ids = ({ supervisor }: Running): string[] => supervisor.targets().map(({ id }) => id);
 
 test('a roll replaces each worker by one that is ready first, and never has fewer', async () => {
-  await using running = supervise(SERVER, { service: { workers: { min: 2, max: 2 } } });
+  await using running = supervise(SERVER, { service: { workers: 2 } });
   await until(() => ids(running).length === 2);
   const before = ids(running);
   let fewest = 2;
   const watching = setInterval(() => (fewest = Math.min(fewest, ids(running).length)), 5);
-  const result = await running.supervisor.roll(serviceOf(SERVER, { service: { workers: { min: 2, max: 2 } } }));
+  const result = await running.supervisor.roll(serviceOf(SERVER, { service: { workers: 2 } }));
   clearInterval(watching);
   assert.deepEqual(result, { ok: true });
   assert.equal(fewest, 2);
@@ -175,7 +175,7 @@ test('a roll replaces each worker by one that is ready first, and never has fewe
 });
 
 test('a roll onto what does not start leaves the old workers alone, and says what it wrote', async () => {
-  await using running = supervise(SERVER, { service: { workers: { min: 2, max: 2 } } });
+  await using running = supervise(SERVER, { service: { workers: 2 } });
   await until(() => ids(running).length === 2);
   const before = ids(running);
   const broken = serviceOf('console.error("no module named app"); process.exit(3)');
@@ -188,7 +188,7 @@ test('a roll onto what does not start leaves the old workers alone, and says wha
 
 test('a roll that fails on its way goes back to what worked', async () => {
   const mark = path.join(folder, 'begun-once');
-  await using running = supervise(SERVER, { service: { workers: { min: 2, max: 2 } } });
+  await using running = supervise(SERVER, { service: { workers: 2 } });
   await until(() => ids(running).length === 2);
   const once = `if (require('fs').existsSync('${mark}')) process.exit(1); require('fs').writeFileSync('${mark}', ''); ${SERVER}`;
   assert.equal((await running.supervisor.roll(serviceOf(once))).ok, false);
@@ -210,7 +210,7 @@ test('more workers begin at once, those too many are released before they end', 
 });
 
 test('the first worker goes before the others, and one that fails fails alone', async () => {
-  await using running = supervise('process.exit(3)', { service: { workers: { min: 4, max: 4 } } });
+  await using running = supervise('process.exit(3)', { service: { workers: 4 } });
   await until(() => running.supervisor.snapshot().some(({ state }) => state === 'backoff'));
   assert.deepEqual(
     running.supervisor.snapshot().map(({ restarts }) => restarts),
@@ -252,7 +252,7 @@ test('one that hangs is told by its traffic, and leaves what it wrote about wher
     oldestUnansweredMs: waits.get(id) ?? 0,
   });
   const script = `process.on('SIGABRT', () => { console.error('in handler'); process.exit(134); }); ${SERVER}`;
-  const service = { workers: { min: 4, max: 4 } };
+  const service = { workers: 4 };
   await using running = supervise(script, { service, timeouts: { livenessMs: 500 }, options: { stats } });
   await until(() => ids(running).length === 4);
   const [hung = ''] = ids(running);

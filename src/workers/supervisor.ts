@@ -327,7 +327,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     for (const { wake } of slots) wake.abort();
   };
 
-  slots = Array.from({ length: service.workers.min }, (_, index) => newSlot(index));
+  slots = Array.from({ length: service.workers }, (_, index) => newSlot(index));
   for (const slot of slots) void keepFilled(slot);
   oversee({
     workers: () => slots.flatMap(({ worker }) => worker ?? []),
