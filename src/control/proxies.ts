@@ -14,12 +14,14 @@ import type {
   PartName,
   Parts,
   ProxyStats,
+  ServiceStats,
   TargetStats,
   ToProxy,
 } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
 import { nextProxyStart } from './proxy_restart.ts';
+import { createTraffic } from './traffic.ts';
 import { passWholeLines } from './whole_lines.ts';
 
 /** A proxy that has not acknowledged a part after this long is killed and replaced. */
@@ -75,8 +77,9 @@ export interface ProxyPool {
   /** Makes all go on in new log files. */
   reopenLogs(): void;
   status(): readonly ProxyStatus[];
-  /** What all proxies tell of a target; null: nothing yet. */
-  targetStats(target: string): TargetStats | null;
+  /** What all proxies, also those that died, told of a target and a service: at most a second old. */
+  targetStats(id: string): TargetStats;
+  serviceStats(name: string): ServiceStats;
   /** Drains all, at most `graceMs`, then ends them. */
   stop(graceMs: number): Promise<void>;
 }
@@ -115,6 +118,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   let listeners: readonly Listener[] = [];
   let version = 0;
   let droppedLines = 0;
+  const traffic = createTraffic();
   /** Proxies' logs that have not come to their end. */
   const passing = new Set<Promise<void>>();
   const slots: Slot[] = Array.from({ length: options.count }, (_, index) => ({
@@ -126,6 +130,8 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   }));
 
   const live = (): Running[] => slots.flatMap(({ process }) => (process === null ? [] : [process]));
+
+  const told = (): ProxyStats[] => live().flatMap(({ stats }) => (stats === null ? [] : [stats]));
 
   const send = (running: Running, message: ToProxy, handle?: object): void => {
     if (!running.child.connected) return;
@@ -291,6 +297,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   const onExit = (running: Running, code: number | null, signal: string | null): void => {
     const { slot } = running;
     slot.process = null;
+    if (running.stats !== null) traffic.keep(running.stats);
     for (const other of slots) if (other.adoptedBy === running) other.adoptedBy = null;
     if (stopping.signal.aborted) return;
     const readyForMs = running.readyAt === 0 ? null : Date.now() - running.readyAt;
@@ -344,6 +351,11 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
         entry = { version: ++version, value, json };
         current.set(part, entry);
         for (const running of live()) sendPart(running, part);
+        if (part === 'upstreams') {
+          const { services } = value as Parts['upstreams'];
+          const known = new Set(services.flatMap(({ targets }) => targets.map(({ id }) => id)));
+          traffic.forget((id) => known.has(id) || live().some(({ targets }) => targets.has(id)));
+        }
       }
       const wanted = entry.version;
       // A process that is still starting gets the current parts before it accepts; nobody need wait for it.
@@ -379,18 +391,6 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     reopenLogs: () => {
       for (const running of live()) send(running, { type: 'reopen_logs' });
     },
-    targetStats: (target) => {
-      const all = slots.flatMap(({ process: running }) => running?.stats?.targets[target] ?? []);
-      if (all.length === 0) return null;
-      const sum = (of: (stats: TargetStats) => number): number => all.reduce((total, one) => total + of(one), 0);
-      return {
-        inFlight: sum(({ inFlight }) => inFlight),
-        streams: sum(({ streams }) => streams),
-        requests: sum(({ requests }) => requests),
-        answers: sum(({ answers }) => answers),
-        oldestUnansweredMs: Math.max(...all.map(({ oldestUnansweredMs }) => oldestUnansweredMs)),
-      };
-    },
     status: () =>
       slots.map(({ index, process: running, restarts }) => ({
         slot: index,
@@ -400,6 +400,8 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
         restarts,
         stats: running?.stats ?? null,
       })),
+    targetStats: (id) => traffic.target(id, told()),
+    serviceStats: (name) => traffic.service(name, told()),
     stop: async (graceMs) => {
       stopping.abort();
       await Promise.all(

@@ -11,7 +11,8 @@ import { UpstreamConnection } from './upstream/connection.ts';
 import { OwnConnection } from './upstream/own_connection.ts';
 import type { UpstreamRequest } from './upstream/request.ts';
 import { mayRetry } from './upstream/retry.ts';
-import type { Held, Service, Target } from './upstream/service.ts';
+import type { Held, Service, Stream, Target } from './upstream/service.ts';
+import type { Unanswered } from './upstream/unanswered.ts';
 
 /** The side of the client, whatever protocol it speaks. */
 export interface ExchangeClient {
@@ -27,6 +28,8 @@ export interface ExchangeClient {
   onRequestWritable(): void;
   /** The request asks for another protocol: here is the worker it goes to, to be carried on without this exchange. */
   onConnection(socket: net.Socket, service: Service): void;
+  /** Its worker leaves: what was carried on without this exchange is to end. */
+  onStreamEnd(): void;
   /** No answer will come, or (`upstream_cut`) the one that began is incomplete. */
   onExchangeFailure(failure: Failure, error?: Error): void;
 }
@@ -35,6 +38,8 @@ export interface ExchangeContext {
   readonly clock: Clock;
   /** The target has no request of this proxy any more. */
   released(target: Target): void;
+  /** A stream began at a target that had left. */
+  streamAtRemoved(target: Target): void;
   /** The target refused a connection or did not take one in time. */
   targetFailed(target: Target): void;
 }
@@ -50,10 +55,19 @@ interface LastFailure {
 /** As much of a request's body is kept, so that it can be sent to a worker again. */
 const MAX_KEPT_BODY = 64 * 1024;
 
-export class Exchange implements ChannelListener, Held {
+export class Exchange implements ChannelListener, Held, Stream, Unanswered {
   attempts = 0;
   /** The id of the last target asked. */
   worker: string | null = null;
+  askedAt = 0;
+  older: Unanswered | null = null;
+  newer: Unanswered | null = null;
+  /** It is in its target's list of those without an answer. */
+  #unanswered = false;
+  /** It is among its target's streams. */
+  #streaming = false;
+  /** The answer has no length, so that it may end anywhere. */
+  #endsAnywhere = false;
   readonly #client: ExchangeClient;
   readonly #context: ExchangeContext;
   #service: Service | null = null;
@@ -124,7 +138,9 @@ export class Exchange implements ChannelListener, Held {
 
   endBody(): void {
     this.#requestEnded = true;
-    if (this.#started) this.#channel?.endBody(this.#request?.trailers ?? '');
+    if (!this.#started) return;
+    this.#awaitAnswer();
+    this.#channel?.endBody(this.#request?.trailers ?? '');
   }
 
   pauseResponse(): void {
@@ -142,6 +158,19 @@ export class Exchange implements ChannelListener, Held {
     this.#end();
   }
 
+  /** What was carried on without it has an answer: that it is another protocol's from now on, or not. */
+  tunnelAnswered(switched: boolean): void {
+    this.#answerBegan(switched);
+  }
+
+  endStream(): void {
+    const channel = this.#channel;
+    if (channel === null) return this.#client.onStreamEnd();
+    channel.destroy();
+    if (this.#endsAnywhere) this.onEnd('');
+    else this.#fail('upstream_cut');
+  }
+
   /** What was carried on without it has ended. */
   finish(): void {
     this.#end();
@@ -155,6 +184,8 @@ export class Exchange implements ChannelListener, Held {
     this.#answered = true;
     if (this.#keptBytes > 0) this.#forgetBody();
     this.#target?.succeeded();
+    this.#endsAnywhere = head.bodyKind === 'chunked' || head.bodyKind === 'close';
+    this.#answerBegan(head.eventStream);
     this.#client.onResponseHead(head);
   }
 
@@ -212,7 +243,7 @@ export class Exchange implements ChannelListener, Held {
   }
 
   onHoldEnd(): void {
-    this.#fail('no_worker');
+    this.#fail(this.#service?.isBusy === true ? 'busy' : 'no_worker');
   }
 
   #tryNext(): void {
@@ -220,16 +251,21 @@ export class Exchange implements ChannelListener, Held {
     if (service === null) return;
     const last = this.#lastFailure;
     const upgrade = this.#request !== null && this.#request.upgrade !== '';
-    let target = upgrade ? this.#pickUnshared(service) : service.pick(this.#tried, this.#affinity);
+    const isTaken = service.isTakenBefore(this);
+    let target = isTaken ? null : this.#pick(service, upgrade);
     // With nobody else to ask, the same gets it over a fresh connection.
-    if (target === null && last !== null && last.again?.removed === false) target = last.again;
+    if (target === null && last !== null && last.again?.removed === false && !isTaken && service.hasRoom(last.again)) {
+      target = last.again;
+    }
     if (target === null) {
-      if (upgrade && this.#tried.some(({ isShared }) => isShared)) {
+      const busy = isTaken || service.isBusy;
+      if (upgrade && !busy && this.#tried.some(({ isShared }) => isShared)) {
         return this.#fail(last?.failure ?? 'no_upgrade', last?.error);
       }
       // One that took the request and gave no answer may do so again: its client hears of it now.
-      if (last?.sent !== true && service.hold(this)) return;
-      return this.#fail(last?.failure ?? 'no_worker', last?.error);
+      if ((busy || last?.sent !== true) && service.hold(this)) return;
+      if (last === null) service.shed();
+      return this.#fail(last?.failure ?? (busy ? 'busy' : 'no_worker'), last?.error);
     }
     service.unhold(this);
     this.#tried.push(target);
@@ -256,7 +292,8 @@ export class Exchange implements ChannelListener, Held {
     }
   }
 
-  #pickUnshared(service: Service): Target | null {
+  #pick(service: Service, upgrade: boolean): Target | null {
+    if (!upgrade) return service.pick(this.#tried, this.#affinity);
     for (;;) {
       const target = service.pick(this.#tried, this.#affinity);
       if (target === null || !target.isShared) return target;
@@ -270,6 +307,8 @@ export class Exchange implements ChannelListener, Held {
     if (channel === null || request === null) return;
     this.#started = true;
     this.#sentAttempts++;
+    if (this.#target !== null) this.#target.requests++;
+    if (this.#requestEnded) this.#awaitAnswer();
     const service = this.#service;
     if (request.upgrade !== '' && service !== null && channel instanceof OwnConnection) {
       this.#channel = null;
@@ -277,6 +316,30 @@ export class Exchange implements ChannelListener, Held {
     }
     channel.start(request, this.#kept, this.#requestEnded);
     if (!this.#requestEnded) this.#client.onRequestWritable();
+  }
+
+  /** The worker has all of it: from now on it owes an answer. */
+  #awaitAnswer(): void {
+    if (this.#unanswered || this.#answered || this.#target === null) return;
+    this.#unanswered = true;
+    this.#target.unanswered.add(this, this.#context.clock.recent);
+  }
+
+  #answerBegan(isStream: boolean): void {
+    const target = this.#target;
+    if (target === null) return;
+    target.answers++;
+    this.#answerIsNoLongerOwed(target);
+    if (!isStream) return;
+    this.#streaming = true;
+    target.streams.add(this);
+    if (target.removed) this.#context.streamAtRemoved(target);
+  }
+
+  #answerIsNoLongerOwed(target: Target): void {
+    if (!this.#unanswered) return;
+    this.#unanswered = false;
+    target.unanswered.remove(this);
   }
 
   #forgetBody(): void {
@@ -291,7 +354,13 @@ export class Exchange implements ChannelListener, Held {
     this.#started = false;
     if (target === null) return;
     this.#target = null;
+    this.#answerIsNoLongerOwed(target);
+    if (this.#streaming) {
+      this.#streaming = false;
+      target.streams.delete(this);
+    }
     target.inFlight--;
+    this.#service?.freed();
     if (target.removed && target.inFlight === 0) this.#context.released(target);
   }
 

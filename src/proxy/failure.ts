@@ -9,6 +9,7 @@ export type Failure =
   | 'head_too_large'
   | 'client_aborted'
   | 'no_worker'
+  | 'busy'
   | 'no_upgrade'
   | 'no_certificate'
   | 'connect_failed'
@@ -41,6 +42,7 @@ export function statusOf(failure: Failure): number {
     case 'client_aborted':
       return 499;
     case 'no_worker':
+    case 'busy':
     case 'no_certificate':
     case 'shutdown':
       return 503;

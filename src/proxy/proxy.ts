@@ -19,14 +19,17 @@ import { createRouter } from './router.ts';
 import type { Router } from './router.ts';
 import { createCertificateIndex } from './tls.ts';
 import { createAffinitySource } from './upstream/affinity.ts';
+import { endStreams } from './upstream/leaving.ts';
 import { Service, Target } from './upstream/service.ts';
 import { createLogger } from '../log.ts';
 import type { Logger } from '../log.ts';
 import { LOG_FD, parseToProxy } from '../snapshot.ts';
-import type { FromProxy, PartName, Parts, TargetStats, ToProxy } from '../snapshot.ts';
+import type { FromProxy, PartName, Parts, ServiceStats, TargetStats, ToProxy } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 
 const STATS_INTERVAL_MS = 1_000;
+/** Those that cannot wait for it are sent at most so often. */
+const URGENT_STATS_MS = 100;
 /** How often a draining process looks whether it is done. */
 const DRAIN_POLL_MS = 20;
 
@@ -126,6 +129,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
   let services = new Map<string, Service>();
   let targets = new Map<string, Target>();
   const leaving = new Map<string, Target>();
+  /** How long streams may go on at them. */
+  const streamsMs = new Map<Target, number>();
   let draining = false;
 
   const nextRequestId = createRequestIds();
@@ -157,9 +162,42 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     nextRequestId,
     released: (target) => {
       leaving.delete(target.id);
+      streamsMs.delete(target);
       send({ type: 'released', target: target.id });
     },
+    streamAtRemoved: (target) => endStreams(target, streamsMs.get(target) ?? 0),
     targetFailed: (target) => void send({ type: 'target_failed', target: target.id }),
+  };
+
+  let statsAt = 0;
+  const sendStats = (): void => {
+    const now = clock.now();
+    statsAt = now;
+    const targetStats: Record<string, TargetStats> = {};
+    for (const target of [...targets.values(), ...leaving.values()]) {
+      if (target.requests > 0 || target.inFlight > 0) targetStats[target.id] = target.stats(now);
+    }
+    const serviceStats: Record<string, ServiceStats> = {};
+    for (const [name, service] of services) serviceStats[name] = service.stats(now);
+    const connections = [...entrypoints.values()].reduce((sum, entrypoint) => sum + entrypoint.connections, 0);
+    const { requests, inFlight } = front;
+    const droppedLines = lines.dropped + (accessFile?.dropped ?? 0);
+    const told = { connections, requests, inFlight, droppedLines, targets: targetStats, services: serviceStats };
+    send({ type: 'stats', ...told });
+  };
+  let urgent = false;
+  /** Who decides how many workers there are should know at once. */
+  const sendUrgently = (): void => {
+    if (urgent) return;
+    urgent = true;
+    const later = setTimeout(
+      () => {
+        urgent = false;
+        sendStats();
+      },
+      Math.max(0, statsAt + URGENT_STATS_MS - clock.now()),
+    );
+    later.unref();
   };
 
   const applyUpstreams = ({ services: entries }: Parts['upstreams']): void => {
@@ -176,9 +214,14 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
         nextTargets.set(id, target);
         return target;
       });
-      const service = services.get(entry.name) ?? new Service(entry, clock, affinity);
+      const service = services.get(entry.name) ?? new Service(entry, clock, affinity, sendUrgently);
       nextServices.set(entry.name, service);
       updates.push(() => service.update(entry, list));
+    }
+    const msOf = new Map<Target, number>();
+    for (const service of services.values()) {
+      const ms = (nextServices.get(service.entry.name) ?? service).entry.streamsMs;
+      for (const target of service.targets) msOf.set(target, ms);
     }
     const gone = [...targets.values()].filter((target) => !nextTargets.has(target.id));
     const closed = [...services.values()].filter((service) => nextServices.get(service.entry.name) !== service);
@@ -190,8 +233,13 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     for (const target of gone) {
       target.removed = true;
       target.closeIdle();
-      if (target.inFlight === 0) front.released(target);
-      else leaving.set(target.id, target);
+      if (target.inFlight === 0) {
+        front.released(target);
+        continue;
+      }
+      leaving.set(target.id, target);
+      streamsMs.set(target, msOf.get(target) ?? 0);
+      endStreams(target, msOf.get(target) ?? 0);
     }
   };
 
@@ -264,16 +312,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     }, DRAIN_POLL_MS);
   };
 
-  setInterval(() => {
-    const busy: Record<string, TargetStats> = {};
-    for (const { id, inFlight } of [...targets.values(), ...leaving.values()]) {
-      if (inFlight > 0) busy[id] = { inFlight, streams: 0, requests: 0, answers: 0, oldestUnansweredMs: 0 };
-    }
-    const connections = [...entrypoints.values()].reduce((sum, entrypoint) => sum + entrypoint.connections, 0);
-    const { requests, inFlight } = front;
-    const droppedLines = lines.dropped + (accessFile?.dropped ?? 0);
-    send({ type: 'stats', connections, requests, inFlight, droppedLines, targets: busy, services: {} });
-  }, STATS_INTERVAL_MS).unref();
+  setInterval(sendStats, STATS_INTERVAL_MS).unref();
 
   return {
     receive: (message, handle) => {

@@ -37,6 +37,8 @@ export interface ClientStream {
   resumeRequest(): void;
   /** Carries the connection on as another protocol's, with `head` written to the worker first; null: it cannot. */
   readonly tunnel: ((upstream: net.Socket, head: string, responseMs: number) => void) | null;
+  /** Ends what `tunnel` began; its outcome is told as usual. */
+  endTunnel(): void;
   /** Nothing more can be said, and what was said must not look whole. */
   cut(): void;
   /** Everything is said. */
@@ -242,6 +244,14 @@ export class Transaction implements ExchangeClient {
     this.#stream.tunnel?.(socket, this.#upstream.serialize(), service.entry.responseTimeoutMs);
   }
 
+  onTunnelAnswer(switched: boolean): void {
+    this.exchange.tunnelAnswered(switched);
+  }
+
+  onStreamEnd(): void {
+    this.#stream.endTunnel();
+  }
+
   /** What the tunnel came to, when it is over. */
   onTunnelEnd({ status, bytesIn, bytesOut, failure }: TunnelOutcome): void {
     this.#status = status;
@@ -260,9 +270,11 @@ export class Transaction implements ExchangeClient {
       const said =
         failure === 'no_worker'
           ? this.#unavailable()
-          : failure === 'no_upgrade'
-            ? 'an upstream of h2 or h2c has no connection that could change its protocol'
-            : '';
+          : failure === 'busy'
+            ? 'the app is busy'
+            : failure === 'no_upgrade'
+              ? 'an upstream of h2 or h2c has no connection that could change its protocol'
+              : '';
       this.fail(failure, error === undefined ? said : 'the worker did not answer as HTTP asks');
     }
   }

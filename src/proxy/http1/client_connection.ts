@@ -273,6 +273,10 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     this.#wire.write(Buffer.from(this.#head.method === 'HEAD' ? head : head + body));
   }
 
+  endTunnel(): void {
+    this.#tunnel?.close();
+  }
+
   cut(): void {
     this.destroy();
   }
@@ -290,6 +294,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
         clock: this.#front.clock,
         responseMs,
         idleMs: this.#entry.limits.tunnelIdleMs,
+        onAnswer: (switched) => this.#transaction.onTunnelAnswer(switched),
         onEnd: (outcome) => {
           this.#transaction.onTunnelEnd(outcome);
           this.#onClose();

@@ -8,6 +8,7 @@ import { createProxyServer } from 'http-proxy';
 import type { Clock, Swept } from '../clock.ts';
 import { reasonPhrase, statusOf } from '../failure.ts';
 import type { Failure } from '../failure.ts';
+import { CLOSE_RESTART, FrameBounds } from './websocket_frames.ts';
 
 export interface TunnelOptions {
   /** Nobody else reads it or listens to it any more. */
@@ -21,6 +22,8 @@ export interface TunnelOptions {
   readonly responseMs: number;
   /** Without a byte in either direction for so long it is ended. */
   readonly idleMs: number;
+  /** The worker answered. */
+  readonly onAnswer: (switched: boolean) => void;
   readonly onEnd: (outcome: TunnelOutcome) => void;
 }
 
@@ -31,6 +34,9 @@ export interface TunnelOutcome {
   readonly bytesOut: number;
   readonly failure: Failure | null;
 }
+
+/** How long a client has to hear that its tunnel ends. */
+const GOODBYE_MS = 1_000;
 
 const server = http.createServer();
 const proxy = createProxyServer();
@@ -72,6 +78,8 @@ export class Tunnel implements Swept {
   #status = 0;
   #failure: Failure | null = null;
   #over = false;
+  /** Of what the worker says; null: it speaks no WebSocket. */
+  #frames: FrameBounds | null = null;
 
   constructor(options: TunnelOptions) {
     this.#options = options;
@@ -103,6 +111,20 @@ export class Tunnel implements Swept {
     }
   }
 
+  /** The worker leaves: a WebSocket's client is told so, if its worker is not in the middle of saying something. */
+  close(): void {
+    const { client, upstream } = this.#options;
+    if (this.#over) return;
+    if (this.#frames === null || !this.#frames.isBetween) return this.destroy();
+    upstream.unpipe(client);
+    client.unpipe(upstream);
+    upstream.removeAllListeners('data');
+    // Its answer is read, by nobody: to close over unread bytes would reset the connection under the frame.
+    client.resume();
+    client.end(CLOSE_RESTART);
+    setTimeout(() => this.destroy(), GOODBYE_MS).unref();
+  }
+
   destroy(): void {
     this.#options.client.destroy();
     this.#options.upstream.destroy();
@@ -127,10 +149,23 @@ export class Tunnel implements Swept {
       if (answer.headers.upgrade?.toLowerCase() !== protocol.toLowerCase()) return this.fail('upstream_invalid');
       this.#status = 101;
       this.#headBytes = upstream.bytesRead;
+      if (protocol.toLowerCase() === 'websocket') this.#followFrames();
+      this.#options.onAnswer(true);
     });
     asked.once('response', (answer: http.IncomingMessage) => {
       this.#status = answer.statusCode ?? 502;
       this.#headBytes = upstream.bytesRead;
+      this.#options.onAnswer(false);
+    });
+  }
+
+  #followFrames(): void {
+    const { client, upstream } = this.#options;
+    // From the pipe's beginning: a listener before it would take the first bytes away.
+    client.once('pipe', () => {
+      const frames = new FrameBounds();
+      this.#frames = frames;
+      upstream.on('data', (chunk: Buffer) => frames.read(chunk));
     });
   }
 

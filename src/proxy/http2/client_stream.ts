@@ -344,6 +344,8 @@ export class Http2ClientStream implements ClientStream {
     return false;
   }
 
+  endTunnel(): void {}
+
   cut(): void {
     if (this.#localEnded && this.remoteEnded) return this.#maybeDone();
     this.#localEnded = true;

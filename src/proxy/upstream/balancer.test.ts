@@ -18,7 +18,8 @@ function picks(
 ): string[] {
   return Array.from(
     { length: count },
-    (_, turn) => choose(policy, { candidates: list, tried: [], turn, affinity: affinity(turn) })?.id ?? 'none',
+    (_, turn) =>
+      choose(policy, { candidates: list, tried: [], limit: Infinity, turn, affinity: affinity(turn) })?.id ?? 'none',
   );
 }
 

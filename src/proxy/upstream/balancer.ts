@@ -14,6 +14,8 @@ export interface Candidate {
 export interface Choice<T extends Candidate> {
   readonly candidates: readonly T[];
   readonly tried: readonly T[];
+  /** Who has so many requests gets no more. */
+  readonly limit: number;
   /** Moves by one with each choice: ties are spread, of which an idle service has nothing else. */
   readonly turn: number;
   /** What binds the request to a target; null: nothing. */
@@ -33,13 +35,13 @@ export function choose<T extends Candidate>(policy: ServiceEntry['policy'], choi
   }
 }
 
-function leastConnections<T extends Candidate>({ candidates, tried, turn }: Choice<T>): T | null {
+function leastConnections<T extends Candidate>({ candidates, tried, limit, turn }: Choice<T>): T | null {
   const count = candidates.length;
   let best: T | null = null;
   let bestLoad = 0;
   for (let i = 0; i < count; i++) {
     const target = candidates[(turn + i) % count];
-    if (target === undefined || tried.includes(target)) continue;
+    if (target === undefined || target.inFlight >= limit || tried.includes(target)) continue;
     const load = (target.inFlight + 1) / target.weight;
     if (best === null || load < bestLoad) {
       best = target;
@@ -50,11 +52,11 @@ function leastConnections<T extends Candidate>({ candidates, tried, turn }: Choi
 }
 
 /** Smooth weighted round robin as nginx does it: of weights 5, 1, 1 come a a b a c a a, never five in a row. */
-function roundRobin<T extends Candidate>({ candidates, tried }: Choice<T>): T | null {
+function roundRobin<T extends Candidate>({ candidates, tried, limit }: Choice<T>): T | null {
   let total = 0;
   let best: T | null = null;
   for (const target of candidates) {
-    if (tried.includes(target)) continue;
+    if (target.inFlight >= limit || tried.includes(target)) continue;
     total += target.weight;
     target.credit += target.weight;
     if (best === null || target.credit > best.credit) best = target;
@@ -64,8 +66,11 @@ function roundRobin<T extends Candidate>({ candidates, tried }: Choice<T>): T | 
 }
 
 /** Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing": no herd where many balancers share targets. */
-function randomOfTwo<T extends Candidate>({ candidates, tried }: Choice<T>): T | null {
-  const free = tried.length === 0 ? candidates : candidates.filter((target) => !tried.includes(target));
+function randomOfTwo<T extends Candidate>({ candidates, tried, limit }: Choice<T>): T | null {
+  const free =
+    tried.length === 0 && limit === Infinity
+      ? candidates
+      : candidates.filter((target) => target.inFlight < limit && !tried.includes(target));
   const one = weightedRandom(free, null);
   const other = weightedRandom(free, one);
   if (one === null || other === null) return one ?? other;
@@ -87,11 +92,11 @@ function weightedRandom<T extends Candidate>(targets: readonly T[], except: T | 
 }
 
 /** Rendezvous hashing (Thaler and Ravishankar 1998), weighted: when a target goes, only its own keys move. */
-function rendezvous<T extends Candidate>({ candidates, tried }: Choice<T>, key: string): T | null {
+function rendezvous<T extends Candidate>({ candidates, tried, limit }: Choice<T>, key: string): T | null {
   let best: T | null = null;
   let bestScore = -1;
   for (const target of candidates) {
-    if (tried.includes(target)) continue;
+    if (target.inFlight >= limit || tried.includes(target)) continue;
     const score = -target.weight / Math.log(unitHash(key, target.id));
     if (score > bestScore) {
       best = target;

@@ -3,7 +3,7 @@ import tls from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { Clock, Swept } from '../clock.ts';
 import { createDispatcher, secureConnectOptions } from '../../dispatcher.ts';
-import type { ServiceEntry, TargetEntry } from '../../snapshot.ts';
+import type { ServiceEntry, ServiceStats, TargetEntry, TargetStats } from '../../snapshot.ts';
 import type { AffinitySource } from './affinity.ts';
 import { choose } from './balancer.ts';
 import type { Candidate } from './balancer.ts';
@@ -11,9 +11,16 @@ import type { ChannelListener } from './channel.ts';
 import type { Origin, UpstreamConnection } from './connection.ts';
 import { OwnConnection } from './own_connection.ts';
 import { UndiciChannel } from './undici_channel.ts';
+import { UnansweredList } from './unanswered.ts';
 
 /** A target that starts slowly begins with this part of its share. */
 const SLOW_START_FLOOR = 0.1;
+
+/** A tunnel, or an answer that is a stream of events. */
+export interface Stream {
+  /** Ends it so that its client knows that it may come again. */
+  endStream(): void;
+}
 
 export class Target implements Origin, Candidate {
   entry: TargetEntry;
@@ -22,6 +29,11 @@ export class Target implements Origin, Candidate {
   weight: number;
   credit = 0;
   inFlight = 0;
+  /** Given to it so far, and answers that began. */
+  requests = 0;
+  answers = 0;
+  readonly unanswered = new UnansweredList();
+  readonly streams = new Set<Stream>();
   /** Failures in a row. */
   failures = 0;
   ejectedUntil = 0;
@@ -57,6 +69,12 @@ export class Target implements Origin, Candidate {
   /** Many requests share its connections, so that none can change its protocol. */
   get isShared(): boolean {
     return this.entry.protocol === 'h2' || this.entry.protocol === 'h2c';
+  }
+
+  stats(now: number): TargetStats {
+    const { inFlight, requests, answers } = this;
+    const oldestUnansweredMs = this.unanswered.oldestMs(now);
+    return { inFlight, streams: this.streams.size, requests, answers, oldestUnansweredMs };
   }
 
   succeeded(): void {
@@ -124,10 +142,15 @@ export class Service implements Swept {
   /** When the answer to that changes by itself; 0: it does not. */
   #usableUntil = 0;
   #turn = 0;
-  /** By when each must have found a target. */
+  /** Since when each waits: the first to come is the first. */
   readonly #held = new Map<Held, number>();
+  #shed = 0;
+  #waking = false;
+  readonly #onQueued: () => void;
 
-  constructor(entry: ServiceEntry, clock: Clock, affinity: AffinitySource) {
+  /** `onQueued` hears when the first begins to wait. */
+  constructor(entry: ServiceEntry, clock: Clock, affinity: AffinitySource, onQueued: () => void = () => {}) {
+    this.#onQueued = onQueued;
     this.entry = entry;
     this.#clock = clock;
     this.affinity = affinity;
@@ -153,11 +176,13 @@ export class Service implements Swept {
     if (this.#usableUntil !== 0 && this.#clock.now() >= this.#usableUntil) this.#refresh();
     const { entry } = this;
     const candidates = this.#usable;
+    const limit = this.#limit;
     if (entry.stickyCookie !== null && affinity !== null) {
       const bound = this.affinity.find(entry, affinity, candidates);
-      if (bound !== null && !tried.includes(bound)) return bound;
+      // One that is full is not waited for: an answer from another worker is worth more than one from its own later.
+      if (bound !== null && bound.inFlight < limit && !tried.includes(bound)) return bound;
     }
-    return choose(entry.policy, { candidates, tried, turn: this.#turn++, affinity });
+    return choose(entry.policy, { candidates, tried, limit, turn: this.#turn++, affinity });
   }
 
   targetFailed(target: Target): void {
@@ -176,8 +201,11 @@ export class Service implements Swept {
     if (this.#held.has(held)) return true;
     const { queueMax, queueTimeoutMs } = this.entry;
     if (this.#held.size >= queueMax || queueTimeoutMs === 0) return false;
-    if (this.#held.size === 0) this.#clock.add(this);
-    this.#held.set(held, this.#clock.now() + queueTimeoutMs);
+    this.#held.set(held, this.#clock.now());
+    if (this.#held.size === 1) {
+      this.#clock.add(this);
+      this.#onQueued();
+    }
     return true;
   }
 
@@ -186,11 +214,60 @@ export class Service implements Swept {
   }
 
   sweep(now: number): void {
-    for (const [held, deadline] of this.#held) {
-      if (now < deadline) continue;
+    for (const [held, since] of this.#held) {
+      if (now - since < this.entry.queueTimeoutMs) break;
       this.unhold(held);
+      this.shed();
       held.onHoldEnd();
     }
+  }
+
+  /** A request is sent away because it would wait too long, or did. */
+  shed(): void {
+    this.#shed++;
+  }
+
+  /** There are targets, and those that may be asked have all they can take. */
+  get isBusy(): boolean {
+    return this.#usable.length > 0 && this.#usable.every((target) => !this.hasRoom(target));
+  }
+
+  hasRoom(target: Target): boolean {
+    return target.inFlight < this.#limit;
+  }
+
+  /** A place that just became free is for those that wait, not for who comes now. */
+  isTakenBefore(held: Held): boolean {
+    return this.#waking && this.#held.size > 0 && !this.#held.has(held);
+  }
+
+  /** A target has one request less. */
+  freed(): void {
+    if (this.#held.size === 0 || this.#waking || this.#limit === Infinity) return;
+    this.#waking = true;
+    // Later: the connection this may be about is still being read, and what is left of that is no next answer.
+    queueMicrotask(this.#wake);
+  }
+
+  readonly #wake = (): void => {
+    for (const held of this.#held.keys()) {
+      if (this.isBusy) break;
+      held.onTargets();
+    }
+    this.#waking = false;
+  };
+
+  stats(now: number): ServiceStats {
+    const [first] = this.#held.values();
+    return {
+      queued: this.#held.size,
+      queuedMs: first === undefined ? 0 : Math.max(0, Math.round(now - first)),
+      shed: this.#shed,
+    };
+  }
+
+  get #limit(): number {
+    return this.entry.concurrency === 0 ? Infinity : this.entry.concurrency;
   }
 
   #refresh(): void {
