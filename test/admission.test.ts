@@ -1,7 +1,7 @@
 /** How many requests a worker gets at once, and what becomes of those beyond: they wait, in their order, or are sent away. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import WebSocket from 'ws';
+import { WebSocket } from 'ws';
 import { startDaemon, writeConfig } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';

@@ -170,16 +170,7 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ],
   ],
   [
-    'workers, limits and steps that cannot be',
-    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    memory: { soft: 2GiB, hard: 1GiB }\n    umask: "888"\n  api: { upstreams: ["http://a:1"], health_check: process, env_file: none }\n',
-    [
-      '6:12 services.web.umask: is not three octal digits such as "027"; it is "888"',
-      '7:51 services.api.health_check: is for workers that a "command" starts',
-      '7:70 services.api.env_file: cannot be read',
-    ],
-  ],
-  [
-    'workers, limits and steps that do not fit each other',
+    'limits, checks and files that do not fit each other',
     'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    memory: { soft: 2GiB, hard: 1GiB }\n  api: { upstreams: ["http://a:1"], health_check: process, env_file: none }\n',
     [
       '5:21 services.web.memory.soft: is more than "hard"',
@@ -309,6 +300,18 @@ test('fills in every default', () => {
   assert.ok(proxyProcesses >= 2);
   assert.equal(stateDirectory, '/var/lib/proxy');
   assert.equal(admin.socket, '/run/proxy/admin.sock');
+});
+
+test('takes variables from files, those of `env` before them, and says which line is none', () => {
+  writeFileSync(path.join(folder, 'app.env'), '# ours\nA=1\nexport B="two words"\n\nC=x=y\n');
+  writeFileSync(path.join(folder, 'bad.env'), 'A=1\nhunter2\n');
+  const text = (file: string): string =>
+    `sites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: a, env_file: ${file}, env: { C: z } } }\n`;
+  assert.deepEqual(config(text('app.env')).services[0]?.env, { A: '1', B: 'two words', C: 'z' });
+  const told = problems(text('[app.env, bad.env]'));
+  assert.equal(told.length, 1);
+  assert.match(told[0] ?? '', /env_file\[1\]: line 2 is not NAME=VALUE/);
+  assert.doesNotMatch(told[0] ?? '', /hunter2/);
 });
 
 test("a request line's length is limited by that of its head", () => {

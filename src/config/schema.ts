@@ -136,11 +136,6 @@ export const siteSchema = z.strictObject({
   max_body_size: size(0),
 });
 
-/** Those of prlimit(1) a worker may be given. */
-const RLIMITS = ['as', 'core', 'cpu', 'data', 'fsize', 'memlock', 'nofile', 'nproc', 'stack'] as const;
-/** A user or a group, by name or number. */
-const identity = z.union([text, count(0)]).transform(String);
-
 export const serviceSchema = z.strictObject({
   command: command.optional(),
   upstreams: z
@@ -151,21 +146,10 @@ export const serviceSchema = z.strictObject({
   directory: text.default('.'),
   env: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
   env_file: z.union([text, z.array(text)]).default([]),
-  user: identity.optional(),
-  group: identity.optional(),
-  groups: z.array(identity).optional(),
-  umask: z
-    .string()
-    .refine((digits) => /^0?[0-7]{3}$/.test(digits), 'is not three octal digits such as "027"')
+  user: z
+    .union([text, count(0)])
+    .transform(String)
     .optional(),
-  nice: z.int().min(-20).max(19).optional(),
-  cpu_affinity: z
-    .string()
-    .refine((list) => /^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$/.test(list), 'is not a list of CPUs such as "0-3,6"')
-    .optional(),
-  rlimits: z
-    .partialRecord(z.enum(RLIMITS), z.union([z.literal('unlimited'), count(0, Number.MAX_SAFE_INTEGER)]))
-    .default({}),
   workers: z.union([z.literal('auto'), count(1, 1_000)]).default('auto'),
   concurrency: count(0).default(0),
   memory: z.strictObject({ soft: size(0), hard: size(0) }).prefault({}),

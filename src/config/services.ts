@@ -67,15 +67,7 @@ export function buildService(
     serverName: service.tls.server_name ?? null,
     directory,
     env,
-    identity: {
-      user: service.user ?? null,
-      group: service.group ?? null,
-      groups: service.groups ?? null,
-      umask: service.umask === undefined ? null : Number.parseInt(service.umask, 8),
-      nice: service.nice ?? null,
-      cpuAffinity: service.cpu_affinity ?? null,
-      rlimits: mapLimits(service.rlimits),
-    },
+    user: service.user ?? null,
     workers: service.workers === 'auto' ? cpus : service.workers,
     concurrency: service.concurrency,
     memory,
@@ -129,11 +121,6 @@ function buildHealthCheck(health: ServiceInput['health_check']): ServiceConfig['
 /** What only makes sense for workers of ours. */
 function tellUnlaunched(service: ServiceInput, tell: Tell): void {
   if (service.health_check === 'process') tell(['health_check'], 'is for workers that a "command" starts');
-}
-
-function mapLimits(limits: ServiceInput['rlimits']): ServiceConfig['identity']['rlimits'] {
-  const entries = Object.entries(limits).filter((entry) => entry[1] !== undefined);
-  return Object.fromEntries(entries.map(([name, limit]) => [name, limit === 'unlimited' ? null : Number(limit)]));
 }
 
 /** Lines of `NAME=VALUE`, as `docker run --env-file` takes them, and quotes around a value as systemd does. */

@@ -60,12 +60,7 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
 
 /** Whether workers of `before` cannot be those of `next`: what a process is started with differs. */
 export function needsOtherWorkers(before: ServiceConfig, next: ServiceConfig): boolean {
-  const process = ({ command, directory, env, identity }: ServiceConfig): unknown[] => [
-    command,
-    directory,
-    env,
-    identity,
-  ];
+  const process = ({ command, directory, env, user }: ServiceConfig): unknown[] => [command, directory, env, user];
   return !same(process(before), process(next)) || before.healthCheck.type !== next.healthCheck.type;
 }
 

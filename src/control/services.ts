@@ -58,7 +58,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
   let checks: UpstreamChecks | null = null;
 
   const identityOf = (service: ServiceConfig): Identity | null => {
-    const { identity, warning } = workerIdentity(service.identity.user, service.directory, process.execPath);
+    const { identity, warning } = workerIdentity(service.user, service.directory, process.execPath);
     if (warning !== null) log.warn('worker_identity', { warning });
     return identity;
   };

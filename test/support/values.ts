@@ -19,7 +19,7 @@ export function serviceConfig(changes: Partial<ServiceConfig> = {}): ServiceConf
     upstreams: [],
     directory: '/',
     env: {},
-    identity: { user: null, group: null, groups: null, umask: null, nice: null, cpuAffinity: null, rlimits: {} },
+    user: null,
     workers: 1,
     concurrency: 0,
     memory: { soft: 0, hard: 0 },
