@@ -1,8 +1,7 @@
 /** How many requests a worker gets at once, and what becomes of those beyond: they wait, in their order, or are sent away. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { WebSocket } from 'ws';
-import { startDaemon, writeConfig } from './support/daemon.ts';
+import { startDaemon } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { isRunning, run } from './support/processes.ts';
@@ -101,25 +100,4 @@ test('a worker that has answered enough is replaced, and no request is lost', as
   );
   assert.deepEqual([...codes], ['200']);
   assert.equal(daemon.events('worker_recycled')[0]?.['reason'], 'max_requests');
-});
-
-test('a WebSocket at a worker that is replaced ends after its time, and its client is told to come again', async () => {
-  const text = (release: string): string => `
-sites: [{ hosts: [localhost], service: echo }]
-services:
-  echo:
-    command: "node websocket_worker.mjs {socket}"
-    directory: FIXTURES
-    workers: 1
-    env: { RELEASE: ${release} }
-    timeouts: { streams: 500ms }
-`;
-  await using daemon = await startDaemon({ config: text('a') });
-  const socket = new WebSocket(`wss://localhost:${daemon.ports.https}/echo`, { rejectUnauthorized: false });
-  await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
-  const closed = new Promise<number>((resolve) => socket.once('close', resolve));
-  writeConfig(daemon.folder, daemon.ports, text('b'));
-  assert.equal((await daemon.verb('reload')).code, 0);
-  // RFC 6455 section 7.4.1 and its registry: service restart.
-  assert.equal(await closed, 1012);
 });
