@@ -156,12 +156,14 @@ export function createAcmeSource(options: AcmeSourceOptions): AcmeSource {
     if (options.ephemeral !== null && isPublic(issuer)) throw new EphemeralError(options.ephemeral);
     const before = item.certificate;
     const begun = Date.now();
+    const decision = decideNow(item, begun);
     const ordered = requestFor(item, acme, issuer);
     const { outcome, ...got } = await options.issuer().obtain({
       ...ordered,
       reuseKey: request.freshKey === true ? null : ordered.reuseKey,
-      exempt: decideNow(item, begun).exempt,
-      force: request.force,
+      exempt: decision.exempt,
+      // What the CA itself asks for is no loop of ours, also after its window.
+      force: request.force || decision.reason === 'ari',
       signal,
       stillNeeded: async () => {
         await load(item);
