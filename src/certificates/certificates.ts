@@ -3,7 +3,6 @@ import { createIssuer } from './acme/issuer.ts';
 import type { Issuer } from './acme/issuer.ts';
 import { dryRun } from './dry_run.ts';
 import type { DryRunReport } from './dry_run.ts';
-import type { CertificateEvent } from './events.ts';
 import { createHook } from './hook.ts';
 import { createLedger, createTrialLedger } from './ledger.ts';
 import { exitCodeOf } from './outcome.ts';
@@ -73,7 +72,7 @@ export interface Certificates extends Pick<Renewer, 'load' | 'start' | 'reload' 
 /** An operator waits for it. */
 const TRIAL_ACCOUNT_END_MS = 3_000;
 
-export async function createCertificates(options: CertificatesOptions): Promise<Certificates> {
+export function createCertificates(options: CertificatesOptions): Certificates {
   const { storage, board, log, env } = options;
   let { acme } = options.config;
   const stopping = new AbortController();
@@ -121,7 +120,7 @@ export async function createCertificates(options: CertificatesOptions): Promise<
     askCa: source.askCa,
     publish: options.publish,
     servedSerial: options.servedSerial,
-    onEvent: (event: CertificateEvent) => hook(event),
+    onEvent: hook,
     stateDirectory: options.config.stateDirectory,
     log,
     signal,

@@ -8,7 +8,7 @@ import type { CertificateEvent } from './events.ts';
 import { ROOT_FILE } from './internal_ca.ts';
 import { exitCodeOf } from './outcome.ts';
 import type { RenewalReport, RenewalResult } from './outcome.ts';
-import { coalesce } from '../pace.ts';
+import { coalesce, createSlots } from '../pace.ts';
 import { alarmLevel, covers } from './renewal.ts';
 import type { AlarmLevel, AriRecord, Decision } from './renewal.ts';
 import type { Managed, RenewRequest, Source } from './sources/source.ts';
@@ -21,6 +21,8 @@ import type { CertificateEntry, CertificatesPart } from '../snapshot.ts';
 const MAX_SLEEP_MS = 60_000;
 /** What is served is compared with what should be, after each change and so often. */
 const SERVED_CHECK_MS = 3_600_000;
+/** By so many connections at once. */
+const SERVED_CHECKS = 4;
 /** How often it is looked whether somebody else put a certificate in place of ours; each of many costs a little. */
 const LOOK_MS = 2_000;
 const LOOK_MS_EACH = 2;
@@ -105,6 +107,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
   let managed: readonly Watched[] = [];
   let wake = new AbortController();
   let lookedAt = 0;
+  const look = createSlots(SERVED_CHECKS);
 
   const decide = (item: Managed, now: number): Decision => sources[item.mode].decide(item, now);
 
@@ -140,11 +143,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
     options.onEvent(event);
   };
 
-  const load = async (item: Watched): Promise<void> => {
-    await sources[item.mode].load(item);
-    // The CA's word on one certificate says nothing about another.
-    if (item.ari !== null && item.certificate === null) item.ari = null;
-  };
+  const load = (item: Watched): Promise<void> => sources[item.mode].load(item);
 
   const want = (sites: readonly SiteConfig[]): Watched[] =>
     sites.flatMap(({ name, hosts, tls }): Watched[] => {
@@ -221,7 +220,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
       item.alarm = alarm;
       if ((served?.at ?? 0) < now - SERVED_CHECK_MS) {
         item.served = { serial: served?.serial ?? null, at: now };
-        void checkServed(item);
+        void look(() => checkServed(item));
       }
     }
   };
@@ -250,11 +249,11 @@ export function createRenewer(options: RenewerOptions): Renewer {
       } catch (error) {
         log.error('renewal_round_failed', { error });
       }
-      const idle = managed.filter(({ busy }) => busy === null);
-      const next = Math.min(
-        now + lookEveryMs(),
-        ...idle.flatMap((item) => [decide(item, now).attemptAt, item.mode === 'acme' ? item.ariPollAt : Infinity]),
-      );
+      let next = now + lookEveryMs();
+      for (const item of managed) {
+        if (item.busy !== null) continue;
+        next = Math.min(next, decide(item, now).attemptAt, item.mode === 'acme' ? item.ariPollAt : Infinity);
+      }
       await sleep(Math.max(next - Date.now(), 20), AbortSignal.any([signal, wake.signal]));
     }
   };

@@ -32,8 +32,8 @@ export function certificateHandlers(certificates: () => Certificates): Readonly<
       }
       return known(() => certificates().revoke(name, parsed, byKey === true));
     },
-    'POST /v1/account/rollover': async () => ({ accounts: await certificates().rolloverAccountKeys() }),
-    'POST /v1/account/deactivate': async () => ({ accounts: await certificates().deactivateAccounts() }),
+    'POST /v1/account/rollover': () => known(async () => ({ accounts: await certificates().rolloverAccountKeys() })),
+    'POST /v1/account/deactivate': () => known(async () => ({ accounts: await certificates().deactivateAccounts() })),
   };
 }
 

@@ -123,7 +123,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const board = createAnswerBoard((part) => pool.publish('challenges', part));
   const stopped = new AbortController();
   const ticketKeys = createTicketKeys((part) => pool.publish('ticket_keys', part), stopped.signal);
-  const certificates = await createCertificates({
+  const certificates = createCertificates({
     config,
     storage,
     board,

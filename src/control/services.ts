@@ -1,6 +1,5 @@
 /** All services of a configuration: launched ones under a supervisor, given ones under health checks; as one set of targets. */
 import type { ServiceConfig } from '../config/config.ts';
-import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 import type { Identity, TargetEntry, TargetStats } from '../snapshot.ts';
 import type { Guard } from '../workers/guard.ts';
@@ -14,8 +13,6 @@ import { createUpstreamChecks } from '../workers/upstream_checks.ts';
 import type { UpstreamChecks } from '../workers/upstream_checks.ts';
 import { workerIdentity } from './identity.ts';
 import type { ServiceTargets } from './parts.ts';
-
-const READY_POLL_MS = 50;
 
 export interface ServicesOptions {
   readonly runtimeDirectory: string;
@@ -40,8 +37,6 @@ export interface RunningService {
   state(): ServiceState | null;
   workers(): readonly WorkerStatus[];
   reportFailure(targetId: string): void;
-  /** Resolves with true when every worker is ready, with false when one failed or took longer than it may. */
-  untilReady(): Promise<boolean>;
   /** Becomes what `next` says, its workers one after the other, or stays as it was and says why. */
   update(next: ServiceConfig): Promise<RollResult>;
   /** Replaces all workers by others of the same definition; those that were given up are tried again. */
@@ -86,18 +81,6 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
   checks = startChecks(config);
 
   const list = (): readonly TargetEntry[] => [...(supervisor?.targets() ?? []), ...(checks?.targets() ?? [])];
-  const untilReady = async (): Promise<boolean> => {
-    const deadline = Date.now() + config.timeouts.startMs;
-    while (Date.now() < deadline) {
-      const states = supervisor?.snapshot().map(({ state }) => state) ?? [];
-      if (states.includes('backoff') || states.includes('fatal')) return false;
-      const serves = config.healthCheck.type === 'process' || list().some(({ healthy }) => healthy);
-      if (states.every((state) => state === 'ready') && serves) return true;
-      await sleep(READY_POLL_MS);
-    }
-    return false;
-  };
-
   /** Workers of ours where there were none, or none where there were. */
   const updateSupervisor = async (next: ServiceConfig): Promise<RollResult> => {
     const before = supervisor;
@@ -130,7 +113,6 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       supervisor?.reportFailure(id);
       checks?.reportFailure(id);
     },
-    untilReady,
     update: async (next) => {
       const result = await updateSupervisor(next);
       if (!result.ok) return result;

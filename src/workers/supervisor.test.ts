@@ -225,21 +225,48 @@ test('the first worker goes before the others, and one that fails fails alone', 
   );
 });
 
-test('one that never starts is given up, and tried again when an operator says so', async () => {
+test('one that waits for its next attempt is tried at once when an operator says so', async () => {
   const mended = path.join(folder, 'mended');
   const script = `if (!require('fs').existsSync('${mended}')) process.exit(3); ${SERVER}`;
   await using running = supervise(script);
-  for (let i = 0; i < 4; i++) {
-    await until(() => running.single().restarts === i + 1);
-    // Nobody needs to wait for 1, 2, 4 and 8 s here; the history stays.
-    running.supervisor.skipPause();
-  }
-  await until(() => running.single().state === 'fatal');
-  assert.equal(running.supervisor.state(), 'failed');
-  assert.ok((running.single().nextStartAt ?? 0) > Date.now() + 50_000);
+  await until(() => running.single().restarts === 3);
   writeFileSync(mended, '');
+  const begun = Date.now();
   running.supervisor.retryNow();
   await until(() => ids(running).length === 1);
+  assert.ok(Date.now() - begun < 3_000, 'the pause was of 4 s');
+});
+
+test('stopped in the middle of a roll, it leaves neither the old worker nor the new one', async () => {
+  await using running = supervise(SERVER);
+  await until(() => ids(running).length === 1);
+  const old = running.single().pid ?? 0;
+  const roll = running.supervisor.roll(serviceOf(SERVER));
+  await until(() => running.lines.filter((line) => line.includes('"event":"worker_ready"')).length === 2);
+  await running.supervisor.stop({ graceMs: 3_000 });
+  assert.equal((await roll).ok, false);
+  const pids = running.lines
+    .flatMap((line) => /"event":"worker_started".*"pid":(\d+)/.exec(line)?.[1] ?? [])
+    .map(Number);
+  assert.equal(pids.length, 2);
+  for (const pid of [old, ...pids]) assert.throws(() => process.kill(pid, 0), /ESRCH/);
+});
+
+test('a roll in the middle of a start leaves one worker, not two', async () => {
+  await using running = supervise(SERVER);
+  assert.deepEqual(await running.supervisor.roll(serviceOf(SERVER)), { ok: true });
+  await until(() => ids(running).length === 1);
+  const pids = running.lines
+    .flatMap((line) => /"event":"worker_started".*"pid":(\d+)/.exec(line)?.[1] ?? [])
+    .map(Number);
+  const alive = (pid: number): boolean => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+  await until(() => pids.filter(alive).length === 1);
 });
 
 test('one that hangs is told by its traffic, and leaves what it wrote about where it stood', async () => {

@@ -61,8 +61,6 @@ export interface SupervisorOptions {
   readonly stats?: (targetId: string) => TargetStats | null;
   /** Bytes of a process group; null: not known. */
   readonly memory?: (group: number) => number | null;
-  /** Why there is no room for one more worker beside those that run; null: there is. */
-  readonly noRoom?: () => string | null;
 }
 
 export type RollResult =
@@ -77,8 +75,6 @@ export type RollResult =
 export interface Supervisor {
   targets(): readonly TargetEntry[];
   state(): ServiceState;
-  /** As many as are to run now. */
-  readonly wanted: number;
   snapshot(): readonly WorkerStatus[];
   /** A proxy could not connect: look at once. */
   reportFailure(targetId: string): void;
@@ -91,9 +87,7 @@ export interface Supervisor {
   adopt(next: LaunchedService): void;
   /** From now on so many; resolves when the new ones were begun and those too many are gone. */
   scale(count: number): Promise<void>;
-  /** Whoever waits for the next attempt tries now. */
-  skipPause(): void;
-  /** The same, and what went wrong before is forgotten: somebody has mended it. */
+  /** Whoever waits for the next attempt tries now; what went wrong before is forgotten, as somebody has mended it. */
   retryNow(): void;
   /** Stops all: out of balancing, requests ended, TERM, KILL; within `graceMs` milliseconds. */
   stop(options: { readonly graceMs: number }): Promise<void>;
@@ -111,8 +105,10 @@ interface Slot {
   wanted: boolean;
   /** Ends the wait for the next attempt. */
   wake: AbortController;
+  /** What is to take its worker's place, until it has. */
+  successor: Worker | null;
   /** A replacement of its worker, while it goes on. */
-  replacing: Promise<unknown>;
+  replacing: Promise<unknown> | null;
   /** Settles when a process that is being started has become a worker, or not. */
   launching: Promise<unknown>;
 }
@@ -147,7 +143,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     lastExit: null,
     wanted: true,
     wake: new AbortController(),
-    replacing: Promise.resolve(),
+    successor: null,
+    replacing: null,
     launching: Promise.resolve(),
   });
 
@@ -179,8 +176,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     while (slot.wanted && !stopping.signal.aborted) {
       try {
         await startPermit(async () => {
-          if (!slot.wanted || stopping.signal.aborted || slot.worker !== null) return;
           if (slot.index > 0) await sleep(Math.random() * START_JITTER_MS, stopping.signal);
+          // A roll may have filled it meanwhile.
+          if (slot.replacing !== null) await slot.replacing;
+          if (!slot.wanted || stopping.signal.aborted || slot.worker !== null) return;
           const worker = await launch(slot);
           slot.worker = worker;
           slot.nextStartAt = null;
@@ -241,14 +240,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     const done = Promise.withResolvers<void>();
     slot.replacing = done.promise;
     try {
+      // One that is being started is the old one as soon as it is there.
+      await slot.launching;
       const old = slot.worker;
-      const noRoom = old === null ? null : (options.noRoom?.() ?? null);
-      if (old !== null && noRoom !== null) {
-        log.warn('no_room_for_surge', { worker: old.id, reason: noRoom });
-        await old.retire(reason, grace());
-        slot.worker = null;
-      }
       const next = await launch(slot);
+      slot.successor = next;
       const problem = (await next.started) ?? (await staysReady(next));
       if (problem !== null) {
         await next.retire('rolling', 0);
@@ -259,11 +255,13 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       slot.history = NO_HISTORY;
       onChange();
       // Streams may take longer than the next worker should wait.
-      if (old !== null && noRoom === null) await within(old.retire(reason, grace()), service.timeouts.streamsMs, null);
+      if (old !== null) await within(old.retire(reason, grace()), service.timeouts.streamsMs, null);
       return null;
     } catch (error) {
       return { reason: describeError(error), output: [] };
     } finally {
+      slot.successor = null;
+      slot.replacing = null;
       done.resolve();
       // One that waited for its next attempt has its worker by now, or waits on.
       if (slot.worker !== null) slot.wake.abort();
@@ -272,6 +270,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   const staysReady = async (worker: Worker): Promise<string | null> => {
     await sleep(MIN_READY_MS, AbortSignal.any([worker.ended, stopping.signal]));
+    if (stopping.signal.aborted) return 'the service is being stopped';
     return worker.state === 'ready' ? null : `it was ${worker.state} ${MIN_READY_MS} ms after it was ready`;
   };
 
@@ -318,13 +317,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         slot.wanted = false;
         slot.wake.abort();
         await slot.replacing;
+        await slot.launching;
         await slot.worker?.retire('scale', grace());
       }),
     );
-  };
-
-  const skipPause = (): void => {
-    for (const { wake } of slots) wake.abort();
   };
 
   slots = Array.from({ length: service.workers }, (_, index) => newSlot(index));
@@ -353,9 +349,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         return [{ id, place: `${index}`, protocol: 'http', address, serverName: '', weight: 1, healthy: true }];
       }),
     state: () => serviceState(slots.map(stateOf), slots.length, { rolling, stopped: stopping.signal.aborted }),
-    get wanted() {
-      return slots.length;
-    },
     snapshot: () =>
       slots.map((slot) => {
         const { index, worker, restarts, lastExit, nextStartAt } = slot;
@@ -379,15 +372,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     adopt: (next) => void (service = next),
     roll: (next, reason = 'rolling') => inTurn(() => roll(next, reason)),
     scale: (wanted) => inTurn(() => scale(wanted)),
-    skipPause,
     retryNow: () => {
-      for (const slot of slots) slot.history = NO_HISTORY;
-      skipPause();
+      for (const slot of slots) {
+        slot.history = NO_HISTORY;
+        slot.wake.abort();
+      }
     },
     stop: async ({ graceMs }) => {
       stopping.abort();
       await Promise.all(slots.map(({ launching }) => launching));
-      await Promise.all(slots.map(({ worker }) => worker?.retire('stop', graceMs)));
+      const running = slots.flatMap(({ worker, successor }) => [worker ?? [], successor ?? []].flat());
+      await Promise.all(running.map((worker) => worker.retire('stop', graceMs)));
     },
   };
 }
