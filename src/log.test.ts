@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createLogger, escapeControls, formatEvent } from './log.ts';
+import { createLogger, escapeControls } from './log.ts';
+import type { LogFields, LogFormat } from './log.ts';
 
 const AT = new Date('2026-01-02T03:04:05.678Z');
 
+/** The line an event becomes. */
+function logged(format: LogFormat, level: 'info' | 'warn', event: string, fields: LogFields): string {
+  let line = '';
+  createLogger({ level: 'debug', format, write: (text) => (line += text), now: () => AT })[level](event, fields);
+  return line;
+}
+
 test('writes one JSON object per event, errors as message and code', () => {
   const error = Object.assign(new Error('refused', { cause: new Error('why') }), { code: 'ECONNREFUSED' });
-  const line = formatEvent('json', AT, 'warn', 'probe_failed', { error, n: 1 });
+  const line = logged('json', 'warn', 'probe_failed', { error, n: 1 });
   assert.deepEqual(JSON.parse(line), {
     time: '2026-01-02T03:04:05.678Z',
     level: 'warn',
@@ -18,7 +26,7 @@ test('writes one JSON object per event, errors as message and code', () => {
 
 test('no value can break a line or reach a terminal as a control sequence', () => {
   for (const format of ['text', 'json'] as const) {
-    const line = formatEvent(format, AT, 'info', 'x', { path: 'a\nb\u001b[31m\u009b\u202e\u2028' });
+    const line = logged(format, 'info', 'x', { path: 'a\nb\u001b[31m\u009b\u202e\u2028' });
     assert.equal(line.indexOf('\n'), line.length - 1);
     assert.equal(escapeControls(line.slice(0, -1)), line.slice(0, -1));
   }

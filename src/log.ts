@@ -15,21 +15,32 @@ export interface Logger {
   with(fields: LogFields): Logger;
 }
 
+export interface LoggedEvent {
+  readonly at: Date;
+  readonly level: LogLevel;
+  readonly event: string;
+  readonly fields: LogFields;
+}
+
 export interface LoggerOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
   /** Takes one whole line, newline included. Must not throw. */
   readonly write: (line: string) => void;
+  /** Sees each event that is written. Must not throw. */
+  readonly observe?: (event: LoggedEvent) => void;
   readonly now?: () => Date;
 }
 
 const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 export function createLogger(options: LoggerOptions, base: LogFields = {}): Logger {
-  const { level, format, write, now = () => new Date() } = options;
+  const { level, format, write, observe, now = () => new Date() } = options;
   const emit = (at: LogLevel, event: string, fields: LogFields | undefined): void => {
     if (RANK[at] < RANK[level]) return;
-    write(formatEvent(format, now(), at, event, { ...base, ...fields }));
+    const logged: LoggedEvent = { at: now(), level: at, event, fields: jsonable({ ...base, ...fields }) };
+    write(formatEvent(format, logged));
+    observe?.(logged);
   };
   return {
     debug: (event, fields) => emit('debug', event, fields),
@@ -42,12 +53,13 @@ export function createLogger(options: LoggerOptions, base: LogFields = {}): Logg
 
 export const silentLogger: Logger = createLogger({ level: 'error', format: 'json', write: () => {} });
 
-export function formatEvent(format: LogFormat, at: Date, level: LogLevel, event: string, fields: LogFields): string {
+/** One line. Errors among the fields are told by their message: see `LoggedEvent`. */
+export function formatEvent(format: LogFormat, { at, level, event, fields }: LoggedEvent): string {
   if (format === 'json') {
-    return escapeControls(JSON.stringify({ time: at.toISOString(), level, event, ...jsonable(fields) })) + '\n';
+    return escapeControls(JSON.stringify({ time: at.toISOString(), level, event, ...fields })) + '\n';
   }
   let line = `${at.toISOString().slice(11, 23)} ${level === 'info' ? '' : level.toUpperCase() + ' '}${event}`;
-  for (const [key, value] of Object.entries(jsonable(fields))) {
+  for (const [key, value] of Object.entries(fields)) {
     if (value === undefined || value === null) continue;
     const text = typeof value === 'string' ? value : JSON.stringify(value);
     line += ` ${key}=${/^[\w./:@+,%*[\]-]+$/.test(text) || typeof value !== 'string' ? text : JSON.stringify(text)}`;

@@ -1,5 +1,8 @@
 /** How verbs talk to the running daemon. */
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { Client } from 'undici';
+import { NDJSON } from '../control/admin.ts';
 
 export class DaemonUnreachableError extends Error {
   readonly socket: string;
@@ -20,22 +23,36 @@ export class DaemonError extends Error {
   }
 }
 
-/** The JSON of the answer. Long actions may take minutes; only the connection is timed. */
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** Hears what the daemon tells until it is done. */
+  readonly onProgress?: (progress: unknown) => void;
+}
+
+/**
+ * The JSON of the answer. Long actions may take minutes; only the connection is timed. Rejects with `DaemonError`, with
+ * `DaemonUnreachableError`, or when `signal` aborts.
+ */
 export async function callDaemon(
   socket: string,
   method: 'GET' | 'POST',
   path: string,
   body?: Readonly<Record<string, unknown>>,
-  signal?: AbortSignal,
+  { signal, onProgress }: CallOptions = {},
 ): Promise<unknown> {
   const client = new Client('http://localhost', { socketPath: socket, headersTimeout: 0, bodyTimeout: 0 });
   try {
     const response = await client.request({
       method,
       path,
+      headers: {
+        ...(onProgress === undefined ? {} : { accept: NDJSON }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
       ...(signal === undefined ? {} : { signal }),
-      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
+    if (response.headers['content-type'] === NDJSON) return await readLines(response.body, onProgress);
     const value: unknown = await response.body.json();
     if (response.statusCode === 200) return value;
     throw daemonError(value);
@@ -45,6 +62,18 @@ export async function callDaemon(
   } finally {
     await client.destroy();
   }
+}
+
+/** The last line's result; those before are told. */
+async function readLines(body: Readable, onProgress?: (progress: unknown) => void): Promise<unknown> {
+  for await (const line of createInterface({ input: body })) {
+    const value: unknown = JSON.parse(line);
+    if (!isRecord(value)) continue;
+    if ('result' in value) return value['result'];
+    if ('error' in value) throw daemonError(value);
+    onProgress?.(value['progress']);
+  }
+  throw new Error('the daemon ended before it was done');
 }
 
 function daemonError(value: unknown): DaemonError {

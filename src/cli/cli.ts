@@ -1,6 +1,7 @@
 /** The command line: argv → verb → exit code. */
 import { parseArgs } from 'node:util';
 import { certs } from './certs.ts';
+import { logs } from './logs.ts';
 import { reload } from './reload.ts';
 import { renew } from './renew.ts';
 import { run } from './run.ts';
@@ -21,6 +22,8 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
   proxy schema                       the configuration's JSON Schema, for editors
   proxy reload                       have the daemon read its configuration again
   proxy status [--json]              what runs: listeners, sites, certificates, workers
+  proxy logs [SERVICE] [-f] [--lines 100] [--json]
+                                     what workers and the daemon wrote last; -f: and what they write from now on
   proxy restart SERVICE              replace its workers, one after the other, by new ones that are ready first
   proxy scale SERVICE N|auto         so many workers, until the configuration says otherwise
   proxy renew [NAME…] [--force] [--json]
@@ -51,6 +54,8 @@ const OPTIONS = {
   config: { type: 'string', short: 'c' },
   socket: { type: 'string' },
   json: { type: 'boolean', default: false },
+  follow: { type: 'boolean', short: 'f', default: false },
+  lines: { type: 'string' },
   force: { type: 'boolean', default: false },
   effective: { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
@@ -73,7 +78,17 @@ const OPTIONS = {
 const TRANSFER = ['certificate', 'key', 'certbot', 'pkcs12', 'passphrase', 'out'] as const;
 const REVOCATION = ['reason', 'with-certificate-key'] as const;
 const TRIAL = ['dry-run', 'preflight-only', 'ca', 'timeout'] as const;
-const OPTIONAL = ['socket', 'json', 'effective', 'force', ...TRIAL, ...TRANSFER, ...REVOCATION] as const;
+const OPTIONAL = [
+  'socket',
+  'json',
+  'follow',
+  'lines',
+  'effective',
+  'force',
+  ...TRIAL,
+  ...TRANSFER,
+  ...REVOCATION,
+] as const;
 
 /** Which options, beside `--config`, a verb takes. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
@@ -82,6 +97,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   schema: [],
   reload: ['socket'],
   status: ['socket', 'json'],
+  logs: ['socket', 'json', 'follow', 'lines'],
   restart: ['socket'],
   scale: ['socket'],
   renew: ['socket', 'json', 'force', ...TRIAL],
@@ -89,7 +105,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Verbs that are followed by names. */
-const TAKE_WORDS = ['renew', 'certs', 'restart', 'scale'];
+const TAKE_WORDS = ['renew', 'certs', 'logs', 'restart', 'scale'];
 
 type Values = ReturnType<typeof parseOptions>['values'];
 
@@ -132,6 +148,10 @@ export async function main(argv: readonly string[]): Promise<number> {
       return reload(values.socket, values.config);
     case 'status':
       return status(values.socket, values.config, values.json);
+    case 'logs': {
+      const { follow, lines, json, socket, config } = values;
+      return logs({ words: names, follow, lines, json, socket, config });
+    }
     case 'restart':
       return restart({ words: names, socket: values.socket, config: values.config });
     case 'scale':

@@ -40,7 +40,9 @@ export async function renew(options: RenewOptions): Promise<number> {
     const body = { names, force, ...settings, ...(trial && { timeout_ms: trial.timeoutMs }) };
     // Hanging up is how the daemon is told to give up, and to take back what it has armed.
     const socket = findSocket(options.socket, options.config);
-    report = await callDaemon(socket, 'POST', '/v1/renew', body, interrupted.signal);
+    report = await callDaemon(socket, 'POST', '/v1/renew', body, {
+      signal: interrupted.signal,
+    });
   } catch (error) {
     if (interrupted.signal.aborted) return INTERRUPTED;
     if (error instanceof DaemonUnreachableError && options.socket === undefined) {

@@ -6,6 +6,7 @@ import { readConfiguration } from './configuration.ts';
 import { complain, complainAbout } from './terminal.ts';
 import { startControlPlane } from '../control/control.ts';
 import { createLogWriter } from '../control/log_writer.ts';
+import { createRecentEvents } from '../control/recent_events.ts';
 import { createLogger } from '../log.ts';
 
 /** Under npm one Ctrl-C arrives twice, from the terminal and from npm. */
@@ -19,7 +20,13 @@ export async function run(option: string | undefined): Promise<number> {
   const { level, format } = config.logging;
   const logFormat = format === 'auto' ? (terminal ? 'text' : 'json') : format;
   const writer = createLogWriter(process.stdout);
-  const log = createLogger({ level, format: logFormat, write: (line) => writer.write(line) });
+  const events = createRecentEvents();
+  const log = createLogger({
+    level,
+    format: logFormat,
+    write: (line) => writer.write(line),
+    observe: events.observe,
+  });
 
   // A defect must not leave half a service behind: the guard ends what is ours, whoever started us starts the whole again.
   process.on('uncaughtException', (error) => {
@@ -44,6 +51,7 @@ export async function run(option: string | undefined): Promise<number> {
       env: process.env,
       log,
       logFormat,
+      events,
       logWriter: writer,
       proxyCommand: ownCommand(),
     });

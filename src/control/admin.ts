@@ -1,14 +1,22 @@
 /**
  * The admin API: JSON over HTTP on a Unix socket only the daemon's user may open. Every answer that is not a success has
- * the form `{ "error": { "code", "message", "details" } }`, and the message says what to do.
+ * the form `{ "error": { "code", "message", "details" } }`, and the message says what to do. Whoever accepts
+ * `application/x-ndjson` gets lines: `{ "progress" }` as often as there is something to tell, at the end `{ "result" }` or
+ * `{ "error" }`, always with status 200.
  */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
+import { within } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 import { describeError } from '../log.ts';
 
 const MAX_BODY = 64 * 1024;
+export const NDJSON = 'application/x-ndjson';
+/** Bytes for a caller that reads slowly; beyond them it misses what is told. */
+const MAX_UNREAD = 1024 * 1024;
+/** For callers to take their answers when the server closes. */
+const CLOSING_MS = 1_000;
 
 export interface AdminReply {
   readonly status: number;
@@ -27,8 +35,15 @@ export class AdminError extends Error {
   }
 }
 
-/** Handles one verb: what it returns is the answer's JSON. Expected failures are thrown as `AdminError`. */
-export type AdminHandler = (input: Readonly<Record<string, unknown>>, signal: AbortSignal) => Promise<unknown>;
+/**
+ * Handles one verb: what it returns is the answer's JSON. Expected failures are thrown as `AdminError`. `input` is the body
+ * or the query, `signal` aborts when the caller is gone or must go, `tell` is how it hears what goes on meanwhile.
+ */
+export type AdminHandler = (
+  input: Readonly<Record<string, unknown>>,
+  signal: AbortSignal,
+  tell: (progress: unknown) => void,
+) => Promise<unknown>;
 
 export interface AdminServer extends AsyncDisposable {
   readonly path: string;
@@ -45,28 +60,48 @@ export async function startAdminServer(
   rmSync(socketPath, { force: true });
   const paths = new Set(Object.keys(handlers).map((key) => key.split(' ')[1]));
 
+  const closing = new AbortController();
   const server = http.createServer({ maxHeaderSize: 8 * 1024 }, (request, response) => {
     void answer(request, response);
   });
 
-  const answer = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
-    const gone = new AbortController();
-    response.on('close', () => gone.abort());
-    let reply: AdminReply;
+  const handle = async (
+    request: http.IncomingMessage,
+    signal: AbortSignal,
+    tell: (progress: unknown) => void,
+  ): Promise<AdminReply> => {
     try {
-      const pathname = (request.url ?? '').split('?', 1)[0] ?? '';
+      const { pathname, searchParams } = new URL(request.url ?? '', 'http://localhost');
       const handler = handlers[`${request.method} ${pathname}`];
       if (handler === undefined) {
         throw paths.has(pathname)
           ? new AdminError(405, 'method_not_allowed', `${request.method} is not a method of ${pathname}`)
           : new AdminError(404, 'not_found', `${pathname} is not part of this API; see the README`);
       }
-      reply = { status: 200, body: await handler(await readJson(request), gone.signal) };
+      const input = request.method === 'GET' ? Object.fromEntries(searchParams) : await readJson(request);
+      return { status: 200, body: await handler(input, signal, tell) };
     } catch (error) {
-      reply = errorReply(error, log);
+      return errorReply(error, log);
     }
-    const text = `${JSON.stringify(reply.body)}\n`;
-    response.writeHead(reply.status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
+  };
+
+  const answer = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
+    const gone = new AbortController();
+    const signal = AbortSignal.any([gone.signal, closing.signal]);
+    response.on('close', () => gone.abort());
+    const line = (value: unknown): string => `${JSON.stringify(value)}\n`;
+    if (request.headers.accept === NDJSON) {
+      response.writeHead(200, { 'content-type': NDJSON });
+      response.flushHeaders();
+      const { status, body } = await handle(request, signal, (progress) => {
+        if (response.writableLength < MAX_UNREAD) response.write(line({ progress }));
+      });
+      response.end(line(status === 200 ? { result: body } : body));
+      return;
+    }
+    const { status, body } = await handle(request, signal, () => {});
+    const text = line(body);
+    response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
     response.end(text);
   };
 
@@ -80,11 +115,14 @@ export async function startAdminServer(
   chmodSync(socketPath, 0o600);
   return {
     path: socketPath,
-    [Symbol.asyncDispose]: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeIdleConnections();
-      }),
+    [Symbol.asyncDispose]: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // Who follows something goes on for ever otherwise.
+      closing.abort();
+      server.closeIdleConnections();
+      await within(closed, CLOSING_MS, undefined);
+      server.closeAllConnections();
+    },
   };
 }
 

@@ -2,7 +2,9 @@
 import { AdminError } from './admin.ts';
 import type { AdminHandler } from './admin.ts';
 import type { Listener } from './listeners.ts';
+import { logHandlers } from './logs_api.ts';
 import type { ProxyPool } from './proxies.ts';
+import type { RecentEvents } from './recent_events.ts';
 import type { RunningService } from './services.ts';
 import { serviceHandlers } from './services_api.ts';
 import { certificateHandlers, certificatesJson, iso } from './certificates_api.ts';
@@ -20,6 +22,8 @@ export interface ControlPlane {
   readonly proxies: ProxyPool;
   readonly certificates: Certificates;
   readonly startedAt: number;
+  /** What was logged last. */
+  readonly events: RecentEvents;
   /** Lines nobody took in time. */
   droppedLogLines(): number;
   /** Reads the file again. */
@@ -48,6 +52,7 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
     },
     ...certificateHandlers(() => plane.certificates),
     ...serviceHandlers(() => plane.services()),
+    ...logHandlers(plane.events, () => plane.services().map(({ config }) => config.name)),
   };
 }
 

@@ -15,6 +15,8 @@ import type { Listener } from './listeners.ts';
 import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
 import { createProxyPool } from './proxies.ts';
 import type { LogWriter } from './log_writer.ts';
+import { createRecentEvents } from './recent_events.ts';
+import type { RecentEvents } from './recent_events.ts';
 import { planReload } from './reload.ts';
 import { servedSerial } from './served.ts';
 import { startService } from './services.ts';
@@ -45,6 +47,8 @@ export interface ControlPlaneOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
   readonly logFormat: LogFormat;
+  /** What `log` was told last; none without. */
+  readonly events?: RecentEvents;
   /** Where the proxies' lines go, beside our own. */
   readonly logWriter: LogWriter;
   /** How to start a process of ours: executable and arguments. */
@@ -233,6 +237,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     proxies: pool,
     certificates,
     startedAt,
+    events: options.events ?? createRecentEvents(),
     droppedLogLines: () => options.logWriter.dropped + pool.droppedLines,
     reload: () => {
       const outcome = reloading.then(reload).then((result) => {
