@@ -111,7 +111,9 @@ export interface ServiceEntry {
   /** PEM of what upstreams' certificates may go back to; null: the system's roots. */
   readonly trustedRoots: string | null;
   readonly targets: readonly TargetEntry[];
-  /** Why there is no target, for the 503. */
+  /** Requests wait although there are targets. */
+  readonly paused: boolean;
+  /** Why there is no target, or none is asked, for the 503. */
   readonly unavailable: string | null;
 }
 export interface TargetEntry {

@@ -6,8 +6,9 @@ import { reload } from './reload.ts';
 import { renew } from './renew.ts';
 import { run } from './run.ts';
 import { schema } from './schema.ts';
-import { restart, scale } from './services.ts';
+import { pause, restart, resume, scale, start, stopService } from './services.ts';
 import { status } from './status.ts';
+import { stop } from './stop.ts';
 import { complain, complainAbout, print } from './terminal.ts';
 import { validate } from './validate.ts';
 import { DRY_RUN_TIMEOUT_MS, isCaChoice } from '../certificates/dry_run.ts';
@@ -26,6 +27,11 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
                                      what workers and the daemon wrote last; -f: and what they write from now on
   proxy restart SERVICE              replace its workers, one after the other, by new ones that are ready first
   proxy scale SERVICE N|auto         so many workers, until the configuration says otherwise
+  proxy pause SERVICE [--message TEXT] | resume SERVICE
+                                     let requests wait as its queue allows, then 503 with the text | go on
+  proxy stop SERVICE | start SERVICE
+                                     end its workers, requests get 503 | have them again
+  proxy stop                         end the daemon: requests first, then workers
   proxy renew [NAME…] [--force] [--json]
                                      renew certificates now
   proxy renew [NAME…] --dry-run [--ca CA] [--timeout 120s] [--json]
@@ -56,6 +62,7 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
   follow: { type: 'boolean', short: 'f', default: false },
   lines: { type: 'string' },
+  message: { type: 'string' },
   force: { type: 'boolean', default: false },
   effective: { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
@@ -99,13 +106,17 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   status: ['socket', 'json'],
   logs: ['socket', 'json', 'follow', 'lines'],
   restart: ['socket'],
+  pause: ['socket', 'message'],
+  resume: ['socket'],
+  start: ['socket'],
+  stop: ['socket'],
   scale: ['socket'],
   renew: ['socket', 'json', 'force', ...TRIAL],
   certs: ['socket', 'json', ...TRANSFER, ...REVOCATION],
 };
 
 /** Verbs that are followed by names. */
-const TAKE_WORDS = ['renew', 'certs', 'logs', 'restart', 'scale'];
+const TAKE_WORDS = ['renew', 'certs', 'logs', 'restart', 'scale', 'pause', 'resume', 'start', 'stop'];
 
 type Values = ReturnType<typeof parseOptions>['values'];
 
@@ -137,6 +148,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     const given = values[option] !== undefined && values[option] !== false;
     if (given && !takes.includes(option)) return misused(`"${verb}" takes no --${option}`);
   }
+  const serviceVerb = { words: names, socket: values.socket, config: values.config };
   switch (verb) {
     case 'run':
       return run(values.config);
@@ -153,9 +165,17 @@ export async function main(argv: readonly string[]): Promise<number> {
       return logs({ words: names, follow, lines, json, socket, config });
     }
     case 'restart':
-      return restart({ words: names, socket: values.socket, config: values.config });
+      return restart(serviceVerb);
     case 'scale':
-      return scale({ words: names, socket: values.socket, config: values.config });
+      return scale(serviceVerb);
+    case 'pause':
+      return pause(serviceVerb, values.message);
+    case 'resume':
+      return resume(serviceVerb);
+    case 'start':
+      return start(serviceVerb);
+    case 'stop':
+      return names.length === 0 ? stop(values.socket, values.config) : stopService(serviceVerb);
     case 'certs': {
       const { config, socket, json, certificate, key, certbot, pkcs12, passphrase, out, reason } = values;
       const withCertificateKey = values['with-certificate-key'];

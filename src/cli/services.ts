@@ -12,10 +12,8 @@ export interface ServiceVerb {
 }
 
 /** All workers are replaced, one after the other. Exit 0, or 1 with the reason: then the old ones are there. */
-export async function restart({ words, ...where }: ServiceVerb): Promise<number> {
-  const [service, more] = words;
-  if (service === undefined || more !== undefined) return misused('give one service: proxy restart SERVICE');
-  return ask(where, 'restarting', '/v1/services/restart', { service }, `${service} is restarted`);
+export async function restart(verb: ServiceVerb): Promise<number> {
+  return one(verb, 'restart', 'restarting', (service) => `${service} is restarted`);
 }
 
 /** From now on so many workers, until the next reload that changes it. */
@@ -28,6 +26,39 @@ export async function scale({ words, ...where }: ServiceVerb): Promise<number> {
   const done =
     workers === 'auto' ? `${service} has as many workers as are configured` : `${service} has ${workers} workers`;
   return ask(where, 'scaling', '/v1/services/scale', { service, workers: count }, done);
+}
+
+/** Its workers begin. Exit 0 when one is ready, 1 with the reason when the first was not. */
+export async function start(verb: ServiceVerb): Promise<number> {
+  return one(verb, 'start', 'starting', (service) => `${service} is started`);
+}
+
+/** Its workers end, visitors get 503, until `start` or a start of the daemon. */
+export async function stopService(verb: ServiceVerb): Promise<number> {
+  return one(verb, 'stop', 'stopping', (service) => `${service} is stopped`);
+}
+
+/** Requests wait as long as the service's queue lets them, then get 503 with the message. */
+export async function pause(verb: ServiceVerb, message: string | undefined): Promise<number> {
+  const body = message === undefined ? {} : { message };
+  return one(verb, 'pause', 'pausing', (service) => `${service} is paused: proxy resume ${service}`, body);
+}
+
+export async function resume(verb: ServiceVerb): Promise<number> {
+  return one(verb, 'resume', 'resuming', (service) => `${service} goes on`);
+}
+
+/** A verb that takes a service and nothing else. */
+async function one(
+  { words, ...where }: ServiceVerb,
+  verb: string,
+  doing: string,
+  done: (service: string) => string,
+  body: Readonly<Record<string, unknown>> = {},
+): Promise<number> {
+  const [service, more] = words;
+  if (service === undefined || more !== undefined) return misused(`give one service: proxy ${verb} SERVICE`);
+  return ask(where, doing, `/v1/services/${verb}`, { service, ...body }, done(service));
 }
 
 async function ask(

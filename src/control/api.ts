@@ -32,6 +32,8 @@ export interface ControlPlane {
   reopenLogs(): void;
   /** Ends everything within the grace period. */
   stop(reason: string): Promise<void>;
+  /** Resolves when proxies and workers have ended. */
+  readonly idle: Promise<void>;
   /** Resolves when everything has ended. */
   readonly stopped: Promise<void>;
 }
@@ -49,6 +51,12 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
       const { reason, problems } = outcome;
       const code = problems.length > 0 ? 'bad_configuration' : 'not_applied';
       throw new AdminError(422, code, `${reason}; nothing was changed`, problems.map(formatProblem));
+    },
+    'POST /v1/stop': async () => {
+      void plane.stop('the operator asked');
+      // The answer is one of the last things that go out: the socket closes when all else has ended.
+      await plane.idle;
+      return {};
     },
     ...certificateHandlers(() => plane.certificates),
     ...serviceHandlers(() => plane.services()),
@@ -92,6 +100,7 @@ function status(plane: ControlPlane): unknown {
     services: plane.services().map((service) => ({
       name: service.config.name,
       state: service.state(),
+      held: service.held(),
       ready: service.targets().targets.length,
       workers: service.workers().map((worker) => ({
         id: worker.id,

@@ -13,6 +13,7 @@ import { IdentityError, proxyIdentity } from './identity.ts';
 import { bindListeners, ListenError, rebindListeners } from './listeners.ts';
 import type { Listener } from './listeners.ts';
 import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
+import type { ServiceTargets } from './parts.ts';
 import { createProxyPool } from './proxies.ts';
 import type { LogWriter } from './log_writer.ts';
 import { createRecentEvents } from './recent_events.ts';
@@ -39,6 +40,12 @@ import type { RuntimeLock } from '../workers/records.ts';
 const CODE_CACHE = 'code';
 /** Of the grace period: what requests get to end; the rest is for the workers. */
 const PROXIES_SHARE = 0.8;
+
+const UNKNOWN_SERVICE: ServiceTargets = {
+  targets: [],
+  admission: 'stopped',
+  unavailable: 'the service is not known here',
+};
 
 export interface ControlPlaneOptions {
   readonly config: Config;
@@ -79,6 +86,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const memory = createGroupMemory();
   const services = new Map<string, RunningService>();
   let stopping: Promise<void> | null = null;
+  const idle = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
 
   const pool = createProxyPool({
@@ -104,7 +112,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       upstreamsPart(
         [...services.values()].map((service) => service.config),
         config.proxyProcesses,
-        (name) => services.get(name)?.targets() ?? { targets: [], unavailable: 'the service is not known here' },
+        (name) => services.get(name)?.targets() ?? UNKNOWN_SERVICE,
       ),
     );
 
@@ -270,6 +278,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         await drained;
         const left = Math.max(0, graceMs - (Date.now() - begun));
         await Promise.all([...services.values()].map((service) => service.stop(left)));
+        idle.resolve();
         await admin[Symbol.asyncDispose]();
         await guard.close();
         lock.release();
@@ -278,6 +287,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       })();
       return ended.promise;
     },
+    idle: idle.promise,
     stopped: ended.promise,
   };
   if (options.purpose !== 'renew') certificates.start();

@@ -46,6 +46,8 @@ function share(total: number, proxyProcesses: number): number {
 
 export interface ServiceTargets {
   readonly targets: readonly TargetEntry[];
+  /** `paused`: requests wait, whatever there is; `stopped`: they are sent away at once. */
+  readonly admission: 'open' | 'paused' | 'stopped';
   readonly unavailable: string | null;
 }
 
@@ -55,20 +57,25 @@ export function upstreamsPart(
   targetsOf: (service: string) => ServiceTargets,
 ): UpstreamsPart {
   return {
-    services: services.map(({ name, loadBalancing, queue, timeouts, trustedRoots, concurrency }) => ({
-      name,
-      ...loadBalancing,
-      queueMax: queue.max === 0 ? 0 : share(queue.max, proxyProcesses),
-      queueTimeoutMs: queue.timeoutMs,
-      concurrency: concurrency === 0 ? 0 : share(concurrency, proxyProcesses),
-      streamsMs: timeouts.streamsMs,
-      connectTimeoutMs: timeouts.connectMs,
-      responseTimeoutMs: timeouts.responseMs,
-      bodyIdleMs: timeouts.responseIdleMs,
-      eventIdleMs: timeouts.eventIdleMs,
-      idleTimeoutMs: timeouts.idleMs,
-      trustedRoots,
-      ...targetsOf(name),
-    })),
+    services: services.map(({ name, loadBalancing, queue, timeouts, trustedRoots, concurrency }) => {
+      const { targets, admission, unavailable } = targetsOf(name);
+      return {
+        name,
+        ...loadBalancing,
+        queueMax: queue.max === 0 || admission === 'stopped' ? 0 : share(queue.max, proxyProcesses),
+        queueTimeoutMs: queue.timeoutMs,
+        concurrency: concurrency === 0 ? 0 : share(concurrency, proxyProcesses),
+        streamsMs: timeouts.streamsMs,
+        connectTimeoutMs: timeouts.connectMs,
+        responseTimeoutMs: timeouts.responseMs,
+        bodyIdleMs: timeouts.responseIdleMs,
+        eventIdleMs: timeouts.eventIdleMs,
+        idleTimeoutMs: timeouts.idleMs,
+        trustedRoots,
+        targets,
+        paused: admission === 'paused',
+        unavailable,
+      };
+    }),
   };
 }

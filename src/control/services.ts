@@ -43,13 +43,35 @@ export interface RunningService {
   restart(): Promise<RollResult>;
   /** So many workers, until the next update; null: as many as are configured. */
   scale(count: number | null): Promise<void>;
+  /** What visitors are told while requests wait or are sent away; null: neither. */
+  held(): Hold | null;
+  /** Requests wait until `resume`, as long as `queue` lets them; those under way go on. */
+  pause(message: string): void;
+  resume(): void;
+  /** Ends its workers; requests are sent away until `start`, also over a reload. */
+  halt(): Promise<void>;
+  /** Resolves when a worker is ready, or the first could not be started: then it is tried again and again. */
+  start(): Promise<RollResult>;
   stop(graceMs: number): Promise<void>;
+}
+
+export interface Hold {
+  readonly admission: 'paused' | 'stopped';
+  readonly message: string;
 }
 
 export function startService(initial: ServiceConfig, options: ServicesOptions): RunningService {
   let config = initial;
   const log = options.log.with({ service: config.name });
   let supervisor: Supervisor | null = null;
+  let held: Hold | null = null;
+  let nextChange = Promise.withResolvers<void>();
+  const onChange = (): void => {
+    const waited = nextChange;
+    nextChange = Promise.withResolvers();
+    waited.resolve();
+    options.onChange();
+  };
   let checks: UpstreamChecks | null = null;
 
   const identityOf = (service: ServiceConfig): Identity | null => {
@@ -68,17 +90,23 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       guard: options.guard,
       records: options.records,
       log,
-      onChange: options.onChange,
+      onChange,
       release: options.release,
       stats: options.stats,
       memory: options.memory,
     });
   };
   const startChecks = (service: ServiceConfig): UpstreamChecks | null =>
-    service.upstreams.length === 0 ? null : createUpstreamChecks({ service, log, onChange: options.onChange });
+    service.upstreams.length === 0 ? null : createUpstreamChecks({ service, log, onChange });
 
-  if (isLaunched(config)) supervisor = startSupervisor(config);
-  checks = startChecks(config);
+  const startAll = (): void => {
+    if (isLaunched(config)) supervisor = startSupervisor(config);
+    checks = startChecks(config);
+  };
+  const stopAll = async (graceMs: number): Promise<void> => {
+    await Promise.all([supervisor?.stop({ graceMs }), checks?.stop()]);
+  };
+  startAll();
 
   const list = (): readonly TargetEntry[] => [...(supervisor?.targets() ?? []), ...(checks?.targets() ?? [])];
   /** Workers of ours where there were none, or none where there were. */
@@ -105,7 +133,9 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     },
     targets: () => {
       const targets = list();
-      return { targets, unavailable: targets.some(({ healthy }) => healthy) ? null : reasonFor(supervisor) };
+      if (held !== null) return { targets, admission: held.admission, unavailable: held.message };
+      const unavailable = targets.some(({ healthy }) => healthy) ? null : reasonFor(supervisor);
+      return { targets, admission: 'open', unavailable };
     },
     state: () => supervisor?.state() ?? null,
     workers: () => supervisor?.snapshot() ?? [],
@@ -114,25 +144,59 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       checks?.reportFailure(id);
     },
     update: async (next) => {
+      if (held?.admission === 'stopped') {
+        config = next;
+        return { ok: true };
+      }
       const result = await updateSupervisor(next);
       if (!result.ok) return result;
       const old = checks;
       checks = startChecks(next);
       config = next;
       await old?.stop();
-      options.onChange();
+      onChange();
       return result;
     },
     restart: async () => {
+      if (held?.admission === 'stopped') return { ok: false, reason: 'it is stopped: proxy start', output: [] };
       if (supervisor === null || !isLaunched(config))
         return { ok: false, reason: 'it has no workers of ours', output: [] };
       supervisor.retryNow();
       return supervisor.roll(config, 'operator');
     },
     scale: async (count) => supervisor?.scale(count ?? config.workers),
-    stop: async (graceMs) => {
-      await Promise.all([supervisor?.stop({ graceMs }), checks?.stop()]);
+    held: () => held,
+    pause: (message) => {
+      if (held?.admission === 'stopped') return;
+      held = { admission: 'paused', message };
+      onChange();
     },
+    resume: () => {
+      if (held?.admission !== 'paused') return;
+      held = null;
+      onChange();
+    },
+    halt: async () => {
+      held = { admission: 'stopped', message: 'the service is stopped' };
+      await stopAll(config.timeouts.drainMs + config.timeouts.stopMs);
+    },
+    start: async () => {
+      if (held?.admission === 'stopped') {
+        held = null;
+        startAll();
+        onChange();
+      }
+      for (;;) {
+        const changed = nextChange.promise;
+        const workers = supervisor?.snapshot() ?? [];
+        if (workers.length === 0 || workers.some(({ state }) => state === 'ready')) return { ok: true };
+        if (held?.admission === 'stopped') return { ok: false, reason: 'it was stopped meanwhile', output: [] };
+        const failed = workers.find(({ state }) => state === 'backoff' || state === 'fatal');
+        if (failed !== undefined) return { ok: false, reason: failed.lastExit ?? 'no worker is ready', output: [] };
+        await changed;
+      }
+    },
+    stop: stopAll,
   };
 }
 

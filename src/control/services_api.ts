@@ -13,12 +13,41 @@ export function serviceHandlers(services: () => readonly RunningService[]): Read
     throw new AdminError(404, 'unknown_service', `there is no service "${String(name)}"; there are: ${names}`);
   };
   return {
+    'POST /v1/services/pause': (input) => {
+      const service = find(input);
+      const { message = 'the service is paused' } = input;
+      if (typeof message !== 'string' || !/^\P{C}{1,200}$/u.test(message)) {
+        throw new AdminError(400, 'bad_request', '"message" must be one line of up to 200 characters');
+      }
+      if (service.held()?.admission === 'stopped') throw new AdminError(422, 'stopped', 'it is stopped');
+      service.pause(message);
+      return Promise.resolve(told(service));
+    },
+    'POST /v1/services/resume': (input) => {
+      const service = find(input);
+      if (service.held()?.admission === 'stopped') {
+        throw new AdminError(422, 'stopped', `it is stopped: proxy start ${service.config.name}`);
+      }
+      service.resume();
+      return Promise.resolve(told(service));
+    },
+    'POST /v1/services/stop': async (input) => {
+      const service = find(input);
+      await service.halt();
+      return told(service);
+    },
+    'POST /v1/services/start': async (input) => {
+      const service = find(input);
+      const result = await service.start();
+      if (!result.ok) throw new AdminError(422, 'not_ready', `${result.reason}; it is tried again`, result.output);
+      return told(service);
+    },
     'POST /v1/services/restart': async (input) => {
       const service = find(input);
       const result = await service.restart();
       if (!result.ok)
         throw new AdminError(422, 'not_restarted', `${result.reason}; nothing was changed`, result.output);
-      return { service: service.config.name, workers: service.workers().map(({ id, state }) => ({ id, state })) };
+      return told(service);
     },
     'POST /v1/services/scale': async (input) => {
       const service = find(input);
@@ -30,8 +59,14 @@ export function serviceHandlers(services: () => readonly RunningService[]): Read
       if (service.state() === null) {
         throw new AdminError(422, 'not_scaled', 'its upstreams are not ours: only workers of a command can be scaled');
       }
+      if (service.held()?.admission === 'stopped') throw new AdminError(422, 'stopped', 'it is stopped');
       await service.scale(isCount ? workers : null);
-      return { service: service.config.name, workers: service.workers().map(({ id, state }) => ({ id, state })) };
+      return told(service);
     },
   };
+}
+
+function told(service: RunningService): unknown {
+  const { config } = service;
+  return { service: config.name, workers: service.workers().map(({ id, state }) => ({ id, state })) };
 }

@@ -61,6 +61,7 @@ export function serviceEntry(changes: Partial<ServiceEntry> = {}): ServiceEntry 
     idleTimeoutMs: 1,
     trustedRoots: null,
     targets: [],
+    paused: false,
     unavailable: null,
     ...changes,
   };

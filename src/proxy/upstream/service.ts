@@ -171,10 +171,11 @@ export class Service implements Swept {
     }
   }
 
-  /** The next target by the service's policy, none of `tried`; null when there is no other. */
+  /** The next target by the service's policy, none of `tried`; null when there is no other, or none is to be asked. */
   pick(tried: readonly Target[], affinity: string | null): Target | null {
-    if (this.#usableUntil !== 0 && this.#clock.now() >= this.#usableUntil) this.#refresh();
     const { entry } = this;
+    if (entry.paused) return null;
+    if (this.#usableUntil !== 0 && this.#clock.now() >= this.#usableUntil) this.#refresh();
     const candidates = this.#usable;
     const limit = this.#limit;
     if (entry.stickyCookie !== null && affinity !== null) {
@@ -229,7 +230,7 @@ export class Service implements Swept {
 
   /** There are targets, and those that may be asked have all they can take. */
   get isBusy(): boolean {
-    return this.#usable.length > 0 && this.#usable.every((target) => !this.hasRoom(target));
+    return !this.entry.paused && this.#usable.length > 0 && this.#usable.every((target) => !this.hasRoom(target));
   }
 
   hasRoom(target: Target): boolean {
