@@ -49,6 +49,11 @@ function describe(status: unknown): string {
     ]),
   );
   section(
+    'Services',
+    ['SERVICE', 'STATE', 'COMMAND'],
+    each(top['services']).map((row) => [row['name'], row['state'], row['command']].map(text)),
+  );
+  section(
     'Workers',
     ['WORKER', 'PID', 'STATE', 'AGE', 'RESTARTS', 'IN FLIGHT', 'LAST EXIT'],
     each(top['services']).flatMap((service) => [

@@ -168,6 +168,8 @@ export interface ServiceConfig {
   readonly name: string;
   /** argv; null when the service has only `upstreams`. */
   readonly command: readonly string[] | null;
+  /** The same word by word as it may be shown: secrets are `***`. */
+  readonly shownCommand: readonly string[];
   readonly upstreams: readonly UpstreamConfig[];
   /** PEM the certificates of upstreams may go back to; null: the system's roots. */
   readonly trustedRoots: string | null;

@@ -23,8 +23,8 @@ export interface SourceDocument {
   problem(path: Path, message: string, at?: 'key' | 'value'): Problem;
   /** `; it is "…"` for a scalar, as it is written: what a variable holds may be a secret. */
   asWritten(path: Path): string;
-  /** Whether a `${NAME}` is part of the value: it may be a secret. */
-  isFromVariable(path: Path): boolean;
+  /** A value that a `${NAME}` is part of, as it stands in the file: what it becomes may be a secret. null: any other. */
+  template(path: Path): string | null;
 }
 
 interface Place {
@@ -53,7 +53,7 @@ export function readDocument(
   const counter = new LineCounter();
   const document: Document = parseDocument(text, { lineCounter: counter, prettyErrors: false, uniqueKeys: true });
   const places = new Map<string, Place>();
-  const fromVariables = new Set<string>();
+  const templates = new Map<string, string>();
   const problems: Problem[] = [];
   let aliases = 0;
 
@@ -95,7 +95,7 @@ export function readDocument(
     const written = node.source ?? String(node.value);
     places.set(id(path), { key, value, written });
     if (typeof node.value !== 'string' || !node.value.includes('$')) return node.value;
-    if (node.value.replaceAll('$${', '').includes('${')) fromVariables.add(id(path));
+    if (node.value.replaceAll('$${', '').includes('${')) templates.set(id(path), node.value);
     return substitute(node.value, node.type === 'PLAIN', (name) => {
       problems.push(at(value, path, `the environment has no variable ${name}`));
     });
@@ -139,7 +139,7 @@ export function readDocument(
       const written = places.get(id(path))?.written ?? '';
       return written === '' ? '' : `; it is ${JSON.stringify(written)}`;
     },
-    isFromVariable: (path) => fromVariables.has(id(path)),
+    template: (path) => templates.get(id(path)) ?? null,
   };
 }
 

@@ -21,7 +21,8 @@ function effective(t: TestContext, text: string): string {
     env: { SECRET: 'hunter2', COUNT: '3', PORT: '8443' },
   });
   assert.ok(loaded.ok, loaded.ok ? '' : JSON.stringify(loaded.problems));
-  return effectiveYaml(loaded.config, loaded.document).replaceAll(folder, 'FOLDER');
+  const commands = new Map(loaded.config.services.map(({ name, shownCommand }) => [name, shownCommand]));
+  return effectiveYaml(loaded.config, loaded.document, commands).replaceAll(folder, 'FOLDER');
 }
 
 test('fills in every default, those of the machine and of other keys too', (t) => {
@@ -45,7 +46,7 @@ test('fills in every default, those of the machine and of other keys too', (t) =
   ]);
   assert.equal(value.services.web.directory, 'FOLDER');
   assert.deepEqual([value.services.web.timeouts.stop, value.services.web.timeouts.start], ['3s', '60s']);
-  assert.equal(value.services.job.command, '***');
+  assert.deepEqual(value.services.job.command, ['b', '***']);
   assert.ok(value.services.web.workers >= 2);
 });
 
@@ -63,7 +64,8 @@ test('masks what came from variables and files, and what is secret by its name',
   );
   assert.doesNotMatch(yaml, /hunter2|from-file|8443|\bfile:|plain-/);
   const { services, runtime_directory: runtime, admin, entrypoints } = parse(yaml);
-  assert.deepEqual([runtime, admin.socket, services.web.workers, services.web.command], ['***', '***', '***', '***']);
+  assert.deepEqual([runtime, admin.socket, services.web.workers], ['***', '***', '***']);
+  assert.deepEqual(services.web.command, ['a', '--key', '***']);
   assert.equal(entrypoints.http.public_port, 80);
   assert.equal(services.web.env.LEVEL, '${debug}');
 });

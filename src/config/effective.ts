@@ -6,13 +6,17 @@ import { formatPath } from './document.ts';
 import type { Path } from './document.ts';
 import type { MergedDocument } from './merge.ts';
 import { sections, serviceSchema, siteSchema } from './schema.ts';
+import { hasCredentials, isSecretName, MASK } from './secrets.ts';
 
-const MASK = '***';
-/** `key` alone is a file's name, in `tls`. */
-const SECRET_KEY = /secret|token|passw|passphrase|credential|authorization|cookie|private|dsn|.key$/i;
-
-/** Of a valid configuration. Values from `${NAME}` and `file:`, and those of secret keys, are `***`. */
-export function effectiveYaml(config: Config, document: MergedDocument): string {
+/**
+ * Of a valid configuration. Values from `${NAME}` and `file:`, and those of secret keys, are `***`. `commands`: what is run,
+ * as it may be shown, by the service's name.
+ */
+export function effectiveYaml(
+  config: Config,
+  document: MergedDocument,
+  commands: ReadonlyMap<string, readonly string[]>,
+): string {
   // What it includes is part of the whole by now.
   const { include: _, ...own } = sections;
   const shape = z.strictObject({
@@ -21,12 +25,13 @@ export function effectiveYaml(config: Config, document: MergedDocument): string 
     services: z.record(z.string(), serviceSchema),
   });
 
+  const isFromVariable = (at: Path): boolean => document.template(at) !== null;
   const leaf = (value: unknown, at: Path): unknown => {
-    if (document.isFromVariable(at)) return MASK;
+    if (isFromVariable(at)) return MASK;
     const text = String(value);
     // The name is that of the nearest key: items of a list are as secret as the list.
     const name = String(at.findLast((part) => typeof part === 'string') ?? '');
-    if (SECRET_KEY.test(name) || text.startsWith('file:') || /:\/\/[^/@]*:[^/@]*@/.test(text)) return MASK;
+    if (isSecretName(name) || text.startsWith('file:') || hasCredentials(text)) return MASK;
     return value;
   };
 
@@ -61,9 +66,11 @@ export function effectiveYaml(config: Config, document: MergedDocument): string 
 
   const whole = complete(shape, { services: {}, ...(document.value as object) }, []);
   for (const [at, value, source = at] of derived(config)) {
-    const hidden = document.isFromVariable(at) || document.isFromVariable(source);
+    const hidden = isFromVariable(at) || isFromVariable(source);
     put(whole, at, hidden ? MASK : value);
   }
+  // Word by word: one that is secret hides no other.
+  for (const [name, words] of commands) put(whole, ['services', name, 'command'], words);
   const names = config.files.map((file) => `# ${JSON.stringify(file)}\n`).join('');
   return names + stringify(whole, { aliasDuplicateObjects: false, lineWidth: 0 });
 }

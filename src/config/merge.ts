@@ -70,9 +70,9 @@ export function mergeDocuments(main: SourceDocument, included: readonly SourceDo
       const { document, path: own } = origin(at);
       return document.asWritten(own);
     },
-    isFromVariable: (at) => {
+    template: (at) => {
       const { document, path: own } = origin(at);
-      return document.isFromVariable(own);
+      return document.template(own);
     },
     folderOf: (at) => path.dirname(origin(at).document.file),
   };

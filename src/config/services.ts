@@ -5,13 +5,14 @@ import { buildBalancing } from './balancing.ts';
 import type { ServiceConfig } from './config.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
 import type { ServiceInput } from './schema.ts';
+import { showCommand } from './secrets.ts';
 import { buildUpstreams, readRoots } from './upstreams.ts';
 
 /** sockaddr_un's path, without its NUL. */
 const MAX_SOCKET_PATH = 107;
 /** `<slot>.<generation>.sock`. */
 const SOCKET_NAME_LENGTH = 20;
-const PLACEHOLDERS = ['port', 'socket', 'slot'];
+const PLACEHOLDERS = ['port', 'socket', 'host', 'slot', 'gen'];
 
 interface ServiceContext {
   readonly base: string;
@@ -39,7 +40,7 @@ export function buildService(
   const loadBalancing = buildBalancing(service, tell);
   for (const [, word = ''] of (service.command ?? []).join(' ').matchAll(/\{([a-z_]+)\}/g)) {
     if (PLACEHOLDERS.includes(word)) continue;
-    tell(['command'], `has the unknown placeholder {${word}}; known are {port}, {socket} and {slot}`);
+    tell(['command'], `has the unknown placeholder {${word}}; known are {port}, {socket}, {host}, {slot} and {gen}`);
   }
   const folder = path.join(runtimeDirectory, 'services', name);
   const room = MAX_SOCKET_PATH - SOCKET_NAME_LENGTH;
@@ -62,6 +63,7 @@ export function buildService(
   return {
     name,
     command: service.command ?? null,
+    shownCommand: showCommand(service.command ?? [], document, [...where, 'command']),
     upstreams,
     trustedRoots,
     serverName: service.tls.server_name ?? null,

@@ -102,6 +102,7 @@ function status(plane: ControlPlane): unknown {
       state: service.state(),
       held: service.held(),
       ready: service.targets().targets.length,
+      command: service.command(),
       workers: service.workers().map((worker) => ({
         id: worker.id,
         slot: worker.slot,

@@ -4,6 +4,7 @@ import type { Logger } from '../log.ts';
 import type { Identity, TargetEntry, TargetStats } from '../snapshot.ts';
 import type { Guard } from '../workers/guard.ts';
 import type { WorkerRecords } from '../workers/records.ts';
+import { planCommand } from '../workers/presets.ts';
 import { createSupervisor } from '../workers/supervisor.ts';
 import type { RollResult, Supervisor, WorkerStatus } from '../workers/supervisor.ts';
 import type { LaunchedService } from '../workers/launch.ts';
@@ -36,6 +37,8 @@ export interface RunningService {
   /** null: it only has upstreams. */
   state(): ServiceState | null;
   workers(): readonly WorkerStatus[];
+  /** What its workers run, as it may be shown, its placeholders not filled in; null: it only has upstreams. */
+  command(): readonly string[] | null;
   reportFailure(targetId: string): void;
   /** Becomes what `next` says, its workers one after the other, or stays as it was and says why. */
   update(next: ServiceConfig): Promise<RollResult>;
@@ -79,9 +82,16 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     if (warning !== null) log.warn('worker_identity', { warning });
     return identity;
   };
-  const startSupervisor = (service: LaunchedService): Supervisor => {
+  /** Once for each definition, before any of its workers. */
+  const announce = (service: LaunchedService): void => {
     // A user nobody knows is told before anything is started.
     identityOf(service);
+    const { shown, warnings } = planCommand(service);
+    log.info('worker_command', { command: shown });
+    for (const warning of warnings) log.warn('worker_command', { warning });
+  };
+  const startSupervisor = (service: LaunchedService): Supervisor => {
+    announce(service);
     return createSupervisor({
       service,
       runtimeDirectory: options.runtimeDirectory,
@@ -121,8 +131,9 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       supervisor = startSupervisor(next);
       return { ok: true };
     }
-    identityOf(next);
-    const rolled = needsOtherWorkers(config, next) ? await before.roll(next) : adopted(before, next);
+    const differs = needsOtherWorkers(config, next);
+    if (differs) announce(next);
+    const rolled = differs ? await before.roll(next) : adopted(before, next);
     if (rolled.ok) await before.scale(next.workers);
     return rolled;
   };
@@ -139,6 +150,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     },
     state: () => supervisor?.state() ?? null,
     workers: () => supervisor?.snapshot() ?? [],
+    command: () => (isLaunched(config) ? planCommand(config).shown : null),
     reportFailure: (id) => {
       supervisor?.reportFailure(id);
       checks?.reportFailure(id);
@@ -214,7 +226,7 @@ function reasonFor(supervisor: Supervisor | null): string {
   if (supervisor === null) return 'no upstream is healthy';
   const states = supervisor.snapshot().map(({ state }) => state);
   if (states.includes('starting')) return 'the app is starting';
-  if (states.includes('fatal')) return 'the app ended again and again, and is tried once a minute';
+  if (states.includes('fatal')) return 'the app does not run, and is tried once a minute';
   if (states.includes('backoff')) return 'the app ended and is being restarted';
   return 'no worker is ready';
 }

@@ -4,12 +4,14 @@ import { nextStart, NO_HISTORY } from './backoff.ts';
 import type { Fate, History, Restart } from './backoff.ts';
 
 /** What follows from one end after another, each so many milliseconds after the one before. */
-function follow(fates: readonly (Omit<Fate, 'now'> & { readonly afterMs?: number })[]): Restart[] {
+function follow(
+  fates: readonly (Omit<Fate, 'now' | 'hopeless'> & { readonly hopeless?: boolean; readonly afterMs?: number })[],
+): Restart[] {
   let history: History = NO_HISTORY;
   let now = 0;
-  return fates.map(({ afterMs = 0, ...fate }) => {
+  return fates.map(({ afterMs = 0, hopeless = false, ...fate }) => {
     now += afterMs;
-    const next = nextStart({ ...fate, now }, history);
+    const next = nextStart({ ...fate, hopeless, now }, history);
     ({ history } = next);
     return next;
   });
@@ -52,4 +54,11 @@ test('five ends of its own within two minutes give it up, however long each was 
 test('signals from outside are no fault of the worker', () => {
   const killed = { readyForMs: 11_000, killed: true, afterMs: 2_000 };
   assert.ok(follow(Array.from({ length: 20 }, () => killed)).every(({ fatal, delayMs }) => !fatal && delayMs === 0));
+});
+
+test('what cannot be run at all is given up at once, and still tried once a minute', () => {
+  const missing = { readyForMs: null, killed: false, hopeless: true };
+  const restarts = follow([missing, missing]);
+  assert.deepEqual(delays(restarts), [60, 60]);
+  assert.ok(restarts.every(({ fatal }) => fatal));
 });

@@ -24,6 +24,8 @@ export const NO_HISTORY: History = { failures: 0, unready: 0, ends: [] };
 export interface Fate {
   /** How long it had been ready, in milliseconds; null: it never was. */
   readonly readyForMs: number | null;
+  /** It could not be started, and could not be by trying again soon. */
+  readonly hopeless: boolean;
   /** Somebody else's signal ended it: no fault of its own. */
   readonly killed: boolean;
   /** Milliseconds. */
@@ -36,11 +38,11 @@ export interface Restart {
   readonly history: History;
 }
 
-export function nextStart({ readyForMs, killed, now }: Fate, before: History): Restart {
+export function nextStart({ readyForMs, hopeless, killed, now }: Fate, before: History): Restart {
   const unready = readyForMs === null ? before.unready + 1 : 0;
   const recent = before.ends.filter((at) => at > now - WINDOW_MS);
   const ends = readyForMs === null || !killed ? [...recent, now] : recent;
-  if (unready >= GIVE_UP_AFTER || ends.length >= GIVE_UP_AFTER) {
+  if (hopeless || unready >= GIVE_UP_AFTER || ends.length >= GIVE_UP_AFTER) {
     return { delayMs: FATAL_RETRY_MS, fatal: true, history: { failures: before.failures + 1, unready, ends } };
   }
   if (readyForMs !== null && readyForMs >= STABLE_MS) {

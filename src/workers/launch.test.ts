@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { launchWorker, LaunchError, workerEnvironment } from './launch.ts';
+import { workerEnvironment } from './environment.ts';
+import { launchWorker, LaunchError } from './launch.ts';
 import type { Launched, LaunchedService } from './launch.ts';
 import { serviceConfig } from '../../test/support/values.ts';
 
@@ -17,9 +19,9 @@ function service(command: readonly string[], env: Readonly<Record<string, string
   return { ...serviceConfig({ directory: folder, env }), command };
 }
 
-function launch(command: readonly string[]): Promise<Launched> {
+function launch(command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Launched> {
   const where = { slot: 3, generation: 7, runtimeDirectory: folder, identity: null, proxyGid: null };
-  return launchWorker({ ...where, service: service(command) });
+  return launchWorker({ ...where, service: service(command, env) });
 }
 
 async function output({ child }: Launched): Promise<string> {
@@ -66,8 +68,13 @@ test('inherits little, and nothing that would change another process', () => {
     PROXY_ROLE: 'proxy',
   };
   const env = workerEnvironment(
-    { service: service(['a'], { LANG: 'de', MINE: '1' }), slot: 0, identity: null },
-    null,
+    {
+      service: service(['a'], { LANG: 'de', MINE: '1' }),
+      slot: 0,
+      identity: null,
+      address: { path: '/a.sock' },
+      preset: { MINE: '0', PRESET: '1' },
+    },
     inherited,
   );
   assert.deepEqual(Object.keys(env).toSorted(), [
@@ -75,11 +82,12 @@ test('inherits little, and nothing that would change another process', () => {
     'LANG',
     'MINE',
     'PATH',
+    'PRESET',
     'PROXY_WORKER',
     'PYTHONFAULTHANDLER',
     'PYTHONUNBUFFERED',
   ]);
-  assert.equal(env['LANG'], 'de');
+  assert.deepEqual([env['LANG'], env['MINE']], ['de', '1']);
   assert.ok(env['PATH']?.startsWith('/bin:'));
 });
 
@@ -87,4 +95,36 @@ test('says why a command cannot be run', async () => {
   await assert.rejects(launch(['no-such-command']), /command not found in PATH: no-such-command/);
   await assert.rejects(launch(['./run.sh']), /not found or not executable: .*run\.sh/);
   await assert.rejects(launch(['no-such-command']), LaunchError);
+});
+
+test('fills in placeholders in the environment as well, and knows the socket by them', async () => {
+  const launched = await launch(['sh', '-c', 'echo "$AT $WHICH {x}"'], { AT: 'unix:{socket}', WHICH: '{slot}.{gen}' });
+  assert.ok('path' in launched.address);
+  assert.equal(await output(launched), `unix:${launched.address.path} 3.7 {x}\n`);
+});
+
+test('a socket file ends with its worker, one that the operator named does not', async () => {
+  const listen = 'net.createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))';
+  const launched = await launch(['node', '-e', listen, '{socket}']);
+  await once(launched.child, 'exit');
+  assert.ok('path' in launched.address);
+  assert.equal(existsSync(launched.address.path), false);
+
+  const own = path.join(folder, 'own.sock');
+  writeFileSync(path.join(folder, 'uvicorn'), '#!/bin/sh\n: > "$2"\n', { mode: 0o755 });
+  const fixed = await launch(['./uvicorn', '--uds', own]);
+  await once(fixed.child, 'exit');
+  assert.deepEqual(fixed.address, { path: own });
+  assert.ok(existsSync(own));
+});
+
+test('a command that is not found suggests the one of the project, or of the machine', async () => {
+  mkdirSync(path.join(folder, '.venv/bin'), { recursive: true });
+  writeFileSync(path.join(folder, '.venv/bin/serve-it'), '#!/bin/sh\n', { mode: 0o755 });
+  await assert.rejects(launch(['serve-it']), {
+    code: 'command_not_found',
+    message: /did you mean \.venv\/bin\/serve-it\?/,
+  });
+  await assert.rejects(launch(['.venv/bin/serv-it']), /did you mean \.venv\/bin\/serve-it\?/);
+  await assert.rejects(launch(['venv/bin/node']), /did you mean node\?/);
 });

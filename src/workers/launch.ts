@@ -1,13 +1,17 @@
 /** Starting one process of a service: its address, its environment, its rights. */
 import { spawn } from 'node:child_process';
 import type { ChildProcessByStdio } from 'node:child_process';
-import { accessSync, chmodSync, chownSync, constants, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import type { ServiceConfig } from '../config/config.ts';
 import type { Address, Identity } from '../snapshot.ts';
+import { findCommand, findInPath } from './commands.ts';
+import { passwdEntry, workerEnvironment } from './environment.ts';
+import { planCommand } from './presets.ts';
+import type { Listening } from './presets.ts';
 
 /** A service that is launched, not only connected to. */
 export type LaunchedService = ServiceConfig & { readonly command: readonly string[] };
@@ -32,29 +36,46 @@ export interface Launched {
   readonly address: Address;
 }
 
-/** Why a worker could not even be started, for the operator. */
-export class LaunchError extends Error {}
+/** `not_started`: the machine would not; the others are for the operator to mend, and trying again changes nothing. */
+export type LaunchProblem = 'command_not_found' | 'no_directory' | 'not_started';
 
-/** Names of the small set a worker inherits; everything else it gets from `env`. */
-const INHERITED = /^(?:PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|SSL_CERT_(?:FILE|DIR)|VIRTUAL_ENV)$/;
+/** Why a worker could not even be started, for the operator. */
+export class LaunchError extends Error {
+  readonly code: LaunchProblem;
+  constructor(code: LaunchProblem, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
 
 const SETPRIV = findInPath('setpriv', process.env['PATH'] ?? '');
+const LOOPBACK = '127.0.0.1';
+/** Closed to all but the worker and, where the folder's group is theirs, the proxies. */
+const SOCKET_UMASK = 0o007;
 
 export async function launchWorker(options: LaunchOptions): Promise<Launched> {
-  const { service, slot, identity } = options;
-  const wantsSocket = service.command.some((word) => word.includes('{socket}'));
+  const { service, slot, generation, identity } = options;
+  const plan = planCommand(service);
   const socket = prepareSocket(options);
-  const port = wantsSocket ? null : await freePort();
-  const env = workerEnvironment(options, wantsSocket ? null : port);
-  const fill = (word: string): string =>
-    word.replaceAll('{socket}', socket).replaceAll('{port}', String(port)).replaceAll('{slot}', String(slot));
-  const [command = '', ...args] = service.command.map(fill);
-  const executable = findCommand(command, service.directory, env['PATH'] ?? '');
+  const address = await addressOf(plan.listening, socket);
+  const values: Readonly<Record<string, string>> = {
+    socket,
+    port: String('port' in address ? address.port : await freePort()),
+    host: LOOPBACK,
+    slot: String(slot),
+    gen: String(generation),
+  };
+  const fill = (text: string): string =>
+    text.replaceAll(/\{(socket|port|host|slot|gen)\}/g, (whole, name: string) => values[name] ?? whole);
+  const filled = Object.fromEntries(Object.entries(service.env).map(([name, value]) => [name, fill(value)]));
+  const env = workerEnvironment({ ...options, service: { ...service, env: filled }, address, preset: plan.env });
+  const [command = '', ...args] = plan.command.map(fill);
+  const executable = findExecutable(command, service.directory, env['PATH'] ?? '');
   const words =
     SETPRIV === null ? [executable, ...args] : [SETPRIV, ...privileges(identity), '--', executable, ...args];
 
   // The socket must be closed to others from its first moment; a worker's files are its own affair otherwise.
-  const umask = process.umask(0o007);
+  const umask = process.umask(SOCKET_UMASK);
   let child: WorkerProcess;
   try {
     child = spawn(words[0] ?? '', words.slice(1), {
@@ -69,37 +90,19 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
   }
   const { pid } = child;
   if (pid === undefined) throw await spawnProblem(child, command);
-  return { child, pid, address: port === null ? { path: socket } : { host: '127.0.0.1', port } };
+  child.once('exit', () => rmSync(socket, { force: true }));
+  return { child, pid, address };
 }
 
-/** The environment of a worker: a small inherited set, what it needs to know of us, and the service's own on top. */
-export function workerEnvironment(
-  { service, slot, identity }: Pick<LaunchOptions, 'service' | 'slot' | 'identity'>,
-  port: number | null,
-  inherited: Readonly<Record<string, string | undefined>> = process.env,
-): Record<string, string> {
-  const env: Record<string, string> = {};
-  for (const [name, value] of Object.entries(inherited)) {
-    if (value !== undefined && INHERITED.test(name)) env[name] = value;
+async function addressOf(listening: Listening, socket: string): Promise<Address> {
+  switch (listening.on) {
+    case 'socket':
+      return { path: socket };
+    case 'port':
+      return { host: LOOPBACK, port: await freePort() };
+    case 'fixed':
+      return listening.address;
   }
-  // `node app.mjs` works where only ours is installed.
-  env['PATH'] = [env['PATH'], path.dirname(process.execPath)].filter(Boolean).join(path.delimiter);
-  if (identity !== null) {
-    env['USER'] = identity.name;
-    env['LOGNAME'] = identity.name;
-    env['HOME'] = passwdEntry(identity.uid)?.home ?? '/';
-  }
-  if (port !== null) {
-    env['PORT'] = String(port);
-    env['HOST'] = '127.0.0.1';
-  }
-  env['PROXY_WORKER'] = `${service.name}/${slot}`;
-  // uvicorn and gunicorn believe X-Forwarded-* only from here; a socket has no address, its permissions are the guard.
-  env['FORWARDED_ALLOW_IPS'] = port === null ? '*' : '127.0.0.1';
-  // Without these a worker's last words stay in its buffer.
-  env['PYTHONUNBUFFERED'] = '1';
-  env['PYTHONFAULTHANDLER'] = '1';
-  return { ...env, ...service.env };
 }
 
 function privileges(identity: Identity | null): string[] {
@@ -130,58 +133,22 @@ async function freePort(): Promise<number> {
   const server = net.createServer();
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
+    server.listen(0, LOOPBACK, resolve);
   });
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;
 }
 
-/** setpriv would hide why a command cannot be run. */
-function findCommand(command: string, directory: string, searchPath: string): string {
-  const isDirectory = statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  if (!isDirectory) throw new LaunchError(`the directory does not exist: ${directory}`);
-  if (!command.includes('/')) {
-    const found = findInPath(command, searchPath);
-    if (found === null) throw new LaunchError(`command not found in PATH: ${command}`);
-    return found;
-  }
-  const file = path.resolve(directory, command);
-  if (!isExecutable(file)) throw new LaunchError(`command not found or not executable: ${file}`);
-  return file;
-}
-
-function findInPath(command: string, searchPath: string): string | null {
-  for (const folder of searchPath.split(path.delimiter)) {
-    const file = path.join(folder, command);
-    if (folder !== '' && isExecutable(file)) return file;
-  }
-  return null;
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return statSync(file).isFile();
-  } catch {
-    return false;
-  }
-}
-
-function passwdEntry(uid: number): { readonly home: string } | null {
-  try {
-    for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
-      const [, , id, , , home] = line.split(':');
-      if (id === String(uid) && home !== undefined) return { home };
-    }
-  } catch {
-    // No such file: no such user.
-  }
-  return null;
+function findExecutable(command: string, directory: string, searchPath: string): string {
+  const outcome = findCommand(command, directory, searchPath);
+  if (outcome.ok) return outcome.file;
+  const { problem, hint, code } = outcome;
+  throw new LaunchError(code, hint === null ? problem : `${problem}; did you mean ${hint}?`);
 }
 
 function spawnProblem(child: WorkerProcess, command: string): Promise<LaunchError> {
   return new Promise((resolve) => {
-    child.once('error', (cause) => resolve(new LaunchError(`${command} cannot be started`, { cause })));
+    child.once('error', (cause) => resolve(new LaunchError('not_started', `${command} cannot be started`, { cause })));
   });
 }

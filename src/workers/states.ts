@@ -20,6 +20,8 @@ export const NEXT: Readonly<Record<WorkerState, readonly WorkerState[]>> = {
 export type Reason =
   | 'crash'
   | 'boot'
+  /** It cannot be run at all: not found, or its directory is not there. */
+  | 'command'
   | 'liveness'
   | 'memory'
   | 'max_requests'

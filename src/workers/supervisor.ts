@@ -5,6 +5,7 @@
 import os from 'node:os';
 import { nextStart, NO_HISTORY } from './backoff.ts';
 import type { History } from './backoff.ts';
+import { LaunchError } from './launch.ts';
 import type { LaunchedService } from './launch.ts';
 import { oversee } from './overseer.ts';
 import type { WorkerRecords } from './records.ts';
@@ -187,7 +188,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           await worker.started;
         });
       } catch (error) {
-        if (!stopping.signal.aborted) await pause(slot, describeError(error), null, []);
+        if (!stopping.signal.aborted) await pause(slot, describeError(error), null, [], null, isHopeless(error));
         continue;
       }
       await vacated(slot);
@@ -218,15 +219,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     end: End | null,
     output: readonly string[],
     worker: Worker | null = null,
+    hopeless = false,
   ): Promise<void> => {
-    const fate = { readyForMs: end?.readyForMs ?? null, killed: end !== null && !end.own, now: Date.now() };
+    const killed = end !== null && !end.own;
+    const fate = { readyForMs: end?.readyForMs ?? null, hopeless, killed, now: Date.now() };
     const { delayMs, fatal, history } = nextStart(fate, slot.history);
     slot.history = history;
     slot.lastExit = exit;
     slot.vacant = fatal ? 'fatal' : 'backoff';
     slot.nextStartAt = Date.now() + delayMs;
     if (stopping.signal.aborted || !slot.wanted) return;
-    const reason = worker?.reason ?? (fate.readyForMs === null ? 'boot' : 'crash');
+    const reason = worker?.reason ?? (hopeless ? 'command' : fate.readyForMs === null ? 'boot' : 'crash');
     count(slot, reason);
     const fields = { worker: worker?.id ?? `${service.name}/${slot.index}`, pid: worker?.pid ?? null, exit, reason };
     log.warn('worker_exited', { ...fields, restart_in_ms: delayMs, given_up: fatal, output });
@@ -390,6 +393,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 interface Failure {
   readonly reason: string;
   readonly output: readonly string[];
+}
+
+/** Only somebody who installs or configures something can help. */
+function isHopeless(error: unknown): boolean {
+  return error instanceof LaunchError && error.code !== 'not_started';
 }
 
 function stateOf({ worker, vacant }: Slot): WorkerState | VacantState {

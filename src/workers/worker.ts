@@ -2,7 +2,6 @@
  * One worker process, from its launch to its end, as the control plane sees it. It never starts another: what takes its
  * place is the supervisor's to decide.
  */
-import { rmSync } from 'node:fs';
 import { afterProbe, HEALTHY, UNHEALTHY } from './health.ts';
 import type { Health } from './health.ts';
 import { launchWorker } from './launch.ts';
@@ -123,7 +122,6 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       signalGroup(pid, 'SIGKILL');
       options.guard.remove(pid);
       options.records.remove(pid);
-      if ('path' in address) rmSync(address.path, { force: true });
       if (reason !== null && doom === null) {
         const exit = signal === null ? `exit code ${code}` : `signal ${signal}`;
         log.info('worker_stopped', { worker: id, pid, exit, reason });

@@ -16,6 +16,7 @@ export function serviceConfig(changes: Partial<ServiceConfig> = {}): ServiceConf
   return {
     name: 'web',
     command: null,
+    shownCommand: [],
     upstreams: [],
     directory: '/',
     env: {},
