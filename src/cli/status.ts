@@ -55,12 +55,12 @@ function describe(status: unknown): string {
   );
   section(
     'Workers',
-    ['WORKER', 'PID', 'STATE', 'AGE', 'RESTARTS', 'IN FLIGHT', 'LAST EXIT'],
+    ['WORKER', 'PID', 'STATE', 'AGE', 'RESTARTS', 'IN FLIGHT', 'LOST LINES', 'LAST EXIT'],
     each(top['services']).flatMap((service) => [
       ...each(service['workers']).map((row) => [
         ...[row['id'], row['pid'], row['state']].map(text),
         age(row['started_at']),
-        ...[row['restarts'], row['in_flight'], row['last_exit']].map(text),
+        ...[row['restarts'], row['in_flight'], row['lost_lines'], row['last_exit']].map(text),
       ]),
       ...each(service['upstreams']).map((row) => [
         text(row['id']),
@@ -69,6 +69,7 @@ function describe(status: unknown): string {
         '-',
         '-',
         text(row['in_flight']),
+        '-',
         '-',
       ]),
     ]),

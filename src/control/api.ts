@@ -115,6 +115,7 @@ function status(plane: ControlPlane): unknown {
         next_start_at: iso(worker.nextStartAt),
         memory: worker.memory,
         last_exit: worker.lastExit,
+        lost_lines: worker.lostLines,
         in_flight: inFlight.get(worker.id) ?? 0,
       })),
       upstreams: service

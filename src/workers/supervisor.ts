@@ -43,6 +43,8 @@ export interface WorkerStatus {
   readonly lastExit: string | null;
   /** Bytes of its process group; null: not known. */
   readonly memory: number | null;
+  /** Of what it and those before it wrote, lines the log did not get. */
+  readonly lostLines: number;
 }
 
 export interface SupervisorOptions {
@@ -102,6 +104,8 @@ interface Slot {
   nextStartAt: number | null;
   restarts: Map<Reason, number>;
   lastExit: string | null;
+  /** Of workers that have ended. */
+  lostLines: number;
   /** False: it is not to be filled again. */
   wanted: boolean;
   /** Ends the wait for the next attempt. */
@@ -142,6 +146,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     nextStartAt: null,
     restarts: new Map(),
     lastExit: null,
+    lostLines: 0,
     wanted: true,
     wake: new AbortController(),
     successor: null,
@@ -164,7 +169,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         onChange();
       },
     });
-    slot.launching = launched.catch(() => {});
+    slot.launching = launched
+      .then((worker) => void worker.exited.then(() => (slot.lostLines += worker.lostLines)))
+      .catch(() => {});
     return launched;
   };
 
@@ -367,6 +374,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           restartsByReason: Object.fromEntries(restarts),
           lastExit,
           memory: worker === null ? null : (options.memory?.(worker.pid) ?? null),
+          lostLines: slot.lostLines + (worker === null || worker.ended.aborted ? 0 : worker.lostLines),
         };
       }),
     reportFailure: (targetId) => {

@@ -6,7 +6,7 @@ import { afterProbe, HEALTHY, UNHEALTHY } from './health.ts';
 import type { Health } from './health.ts';
 import { launchWorker } from './launch.ts';
 import type { LaunchedService, LaunchOptions } from './launch.ts';
-import { readLines } from './lines.ts';
+import { readOutput } from './output.ts';
 import { plainTarget, probe } from './probe.ts';
 import type { WorkerRecords } from './records.ts';
 import { NEXT } from './states.ts';
@@ -25,8 +25,8 @@ const ALIVE_MS = 1_000;
 const KILLED_MS = 5_000;
 /** What a worker that hangs gets to write where it stands (SIGABRT, with Python's fault handler). */
 const DUMP_MS = 5_000;
-/** Of its last lines. */
-const KEPT_LINES = 200;
+/** Its last words may come after its end; what it started and lost sight of may hold its pipes for ever. */
+const LAST_WORDS_MS = 500;
 
 export interface WorkerOptions extends LaunchOptions {
   readonly service: LaunchedService;
@@ -72,6 +72,8 @@ export interface Worker {
   readonly started: Promise<string | null>;
   /** Its last lines, the latest last. */
   tail(count: number): readonly string[];
+  /** Of its lines, those the log did not get. */
+  readonly lostLines: number;
   /** Something went wrong there: look at once. */
   lookNow(): void;
   /** Out of balancing, requests ended, TERM, KILL; within `graceMs` milliseconds. */
@@ -87,7 +89,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   options.records.add(pid);
   const startedAt = Date.now();
   const ended = new AbortController();
-  const lines: string[] = [];
+  const output = readOutput({ stdout: child.stdout, stderr: child.stderr, worker: id, log });
   let state: WorkerState = 'starting';
   let readyAt = 0;
   let doom: string | null = null;
@@ -105,14 +107,6 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     options.onState(worker, from);
   };
 
-  for (const stream of ['stdout', 'stderr'] as const) {
-    readLines(child[stream], (line) => {
-      lines.push(line);
-      if (lines.length > KEPT_LINES) lines.shift();
-      log.info('worker_output', { worker: id, stream, line });
-    });
-  }
-
   const exited = new Promise<End>((resolve) => {
     child.once('exit', (code, signal) => {
       const asked = state === 'stopping' || state === 'killing';
@@ -127,7 +121,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
         log.info('worker_stopped', { worker: id, pid, exit, reason });
       }
       enter('stopped');
-      resolve({ code, signal, doom, readyForMs, own: !asked && signal === null });
+      const end = { code, signal, doom, readyForMs, own: !asked && signal === null };
+      void within(output.ended, LAST_WORDS_MS, undefined).then(() => resolve(end));
     });
   });
 
@@ -144,8 +139,10 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     await within(exited, KILLED_MS, undefined);
   };
 
-  const howEnded = (): string =>
-    child.signalCode === null ? `it ended with exit code ${child.exitCode}` : `it ended by signal ${child.signalCode}`;
+  const howEnded = async (): Promise<string> => {
+    const { code, signal } = await exited;
+    return signal === null ? `it ended with exit code ${code}` : `it ended by signal ${signal}`;
+  };
 
   /** Null when it answers, else what its last probe said when its time was up. */
   const becomesReady = async (): Promise<string | null> => {
@@ -234,7 +231,10 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     ended: ended.signal,
     exited,
     started: started.promise,
-    tail: (count) => lines.slice(-count),
+    tail: output.tail,
+    get lostLines() {
+      return output.lostLines;
+    },
     lookNow: () => look.abort(),
     retire: (why, graceMs) => {
       reason ??= why;

@@ -45,6 +45,7 @@ export interface WorkerView {
   readonly state: string;
   readonly in_flight: number;
   readonly last_exit: string | null;
+  readonly lost_lines: number;
 }
 
 export interface ProxyView {
