@@ -10,6 +10,11 @@ import type { Logger } from '../log.ts';
  * what is read beyond that is only counted.
  */
 const ALLOWED = { lines: 10_000, bytes: 4 * 1024 * 1024, windowMs: 1_000 };
+/**
+ * Of both streams: reading and counting 200 MB/s takes half a CPU, and what writes on without end would take a whole one
+ * from the proxies. Beyond this it waits, as it would for a disk.
+ */
+const READ = { lines: Infinity, bytes: 26 * 1024 * 1024, windowMs: 100 };
 /** Losses are told so often. */
 const TELL_MS = 5_000;
 const KEPT_LINES = 200;
@@ -57,6 +62,7 @@ export function readOutput({ stdout, stderr, worker, log }: OutputOptions): Outp
     unread.delete(stream);
   };
 
+  const reading = createAllowance(READ);
   const follow = async (stream: 'stdout' | 'stderr', source: Readable): Promise<void> => {
     const allowance = createAllowance(ALLOWED);
     const splitter = createLineSplitter({
@@ -74,7 +80,12 @@ export function readOutput({ stdout, stderr, worker, log }: OutputOptions): Outp
         telling ??= setTimeout(tell, TELL_MS).unref();
       },
     });
-    source.on('data', splitter.write);
+    source.on('data', (chunk: Buffer) => {
+      splitter.write(chunk);
+      if (reading.take(chunk.length, Date.now())) return;
+      source.pause();
+      setTimeout(() => source.resume(), READ.windowMs);
+    });
     await finished(source, { writable: false }).catch(() => {});
     splitter.end();
   };
