@@ -76,8 +76,13 @@ test('characters that arrive in two pieces and control characters are told as th
   for (const format of ['json', 'text']) {
     const command = ['node', '-e', script.replaceAll('\n', ' '), '{socket}'];
     await using daemon = await startDaemon({ config: `${config(command)}logging: { format: ${format} }\n` });
-    await eventually(() => daemon.log().includes('red '));
-    const lines = daemon.log().split('\n');
+    const told = (): string[] =>
+      daemon
+        .log()
+        .split('\n')
+        .filter((line) => line.includes('worker_output'));
+    await eventually(() => told().length === 2);
+    const lines = told();
     assert.equal(lines.filter((line) => line.includes('grüße 🦀')).length, 1, format);
     const control = lines.find((line) => line.includes('red ')) ?? '';
     assert.match(control, /red \\u001b\[31m bell \\u0007"?}?$/);
