@@ -1,6 +1,7 @@
 /** The command line: argv → verb → exit code. */
 import { parseArgs } from 'node:util';
 import { certs } from './certs.ts';
+import { health } from './health.ts';
 import { logs } from './logs.ts';
 import { reload } from './reload.ts';
 import { renew } from './renew.ts';
@@ -23,6 +24,7 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
   proxy schema                       the configuration's JSON Schema, for editors
   proxy reload                       have the daemon read its configuration again
   proxy status [--json]              what runs: listeners, sites, certificates, workers
+  proxy health [--ready]             exit 0 when the daemon answers at its addresses; --ready: and every service can be served
   proxy logs [SERVICE] [-f] [--lines 100] [--json]
                                      what workers and the daemon wrote last; -f: and what they write from now on
   proxy restart SERVICE              replace its workers, one after the other, by new ones that are ready first
@@ -63,6 +65,7 @@ const OPTIONS = {
   follow: { type: 'boolean', short: 'f', default: false },
   lines: { type: 'string' },
   message: { type: 'string' },
+  ready: { type: 'boolean', default: false },
   force: { type: 'boolean', default: false },
   effective: { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
@@ -90,6 +93,7 @@ const OPTIONAL = [
   'json',
   'follow',
   'lines',
+  'ready',
   'effective',
   'force',
   ...TRIAL,
@@ -104,6 +108,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   schema: [],
   reload: ['socket'],
   status: ['socket', 'json'],
+  health: ['socket', 'ready'],
   logs: ['socket', 'json', 'follow', 'lines'],
   restart: ['socket'],
   pause: ['socket', 'message'],
@@ -160,6 +165,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       return reload(values.socket, values.config);
     case 'status':
       return status(values.socket, values.config, values.json);
+    case 'health':
+      return health(values.socket, values.config, values.ready);
     case 'logs': {
       const { follow, lines, json, socket, config } = values;
       return logs({ words: names, follow, lines, json, socket, config });

@@ -1,7 +1,7 @@
 /** Finding and reading the file a verb works with. */
 import { complain } from './terminal.ts';
 import type { Config } from '../config/config.ts';
-import { findConfigFile, formatProblem, loadConfig } from '../config/load.ts';
+import { findAdminSocket, findConfigFile, formatProblem, loadConfig } from '../config/load.ts';
 import type { Loaded } from '../config/load.ts';
 
 /** The configuration, its warnings told; null (with every problem told) when there is none to work with. */
@@ -32,9 +32,5 @@ export function readSource(option: string | undefined): Extract<Loaded, { ok: tr
 export function findSocket(socket: string | undefined, option: string | undefined): string {
   if (socket !== undefined) return socket;
   const found = findConfigFile({ option, env: process.env, cwd: process.cwd() });
-  if (found.ok) {
-    const loaded = loadConfig({ file: found.file, env: process.env });
-    if (loaded.ok) return loaded.config.admin.socket;
-  }
-  return '/run/proxy/admin.sock';
+  return found.ok ? findAdminSocket({ file: found.file, env: process.env }) : '/run/proxy/admin.sock';
 }

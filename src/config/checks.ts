@@ -61,7 +61,7 @@ export function buildEntrypoints(
   return out;
 }
 
-function parseAddress(text: string): { host: string | null; port: number } | null {
+export function parseAddress(text: string): { host: string | null; port: number } | null {
   const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2] ?? '';
   const port = Number(match?.[3]);

@@ -23,14 +23,28 @@ export interface Config {
   readonly acme: AcmeConfig | null;
   readonly sites: readonly SiteConfig[];
   readonly services: readonly ServiceConfig[];
-  readonly shutdown: { readonly gracePeriodMs: number };
+  readonly shutdown: {
+    /** How long new connections are still taken, while readiness already says no. */
+    readonly delayMs: number;
+    readonly gracePeriodMs: number;
+  };
   readonly admin: { readonly socket: string };
+  /** null: off. */
+  readonly metrics: MetricsConfig | null;
   readonly logging: {
     readonly level: LogLevel;
     readonly format: 'auto' | 'text' | 'json';
     /** A file has its path. */
     readonly access: 'off' | 'stdout' | { readonly file: string };
   };
+}
+
+export interface MetricsConfig {
+  /** null: all addresses, IPv6 and IPv4. */
+  readonly host: string | null;
+  readonly port: number;
+  /** What whoever asks must prove to know; null: nothing, as only this machine can ask. */
+  readonly token: string | null;
 }
 
 export interface EntrypointConfig {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { findConfigFile, formatProblem, loadConfig } from './load.ts';
+import { findAdminSocket, findConfigFile, formatProblem, loadConfig } from './load.ts';
 import type { Config } from './config.ts';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'proxy-config-'));
@@ -47,8 +47,35 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   ],
   [
     'a key of a later version',
-    'sites:\n  - hosts: [localhost]\n    service: web\n    delay: 1s\nservices: { web: { command: a } }\n',
-    ['4:5 sites[0].delay: is not supported by this version'],
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    prestart: []\n',
+    ['5:5 services.web.prestart: is not supported by this version'],
+  ],
+  [
+    'a metrics address others can reach, and no token',
+    `metrics:\n  address: ":9180"\n${REST}`,
+    [
+      '2:12 metrics.address: others can reach it: give a "token", or an address such as 127.0.0.1 that only this machine can',
+    ],
+  ],
+  [
+    'a metrics address that is none',
+    `metrics: { address: localhost }\n${REST}`,
+    ['1:21 metrics.address: is not an address such as "127.0.0.1:9180", "[::1]:9180" or ":9180"'],
+  ],
+  [
+    'the metrics address of an entrypoint',
+    `metrics: { address: "127.0.0.1:443" }\n${REST}`,
+    ['1:21 metrics.address: is the address of entrypoint https too'],
+  ],
+  [
+    'a token that can be guessed',
+    `metrics: { token: "\${SECRET}" }\n${REST}`,
+    ['1:19 metrics.token: must be at least 16 visible characters of ASCII'],
+  ],
+  [
+    'a token in a file that is not there',
+    `metrics: { token: file:nowhere }\n${REST}`,
+    ['1:19 metrics.token: the file it names cannot be read'],
   ],
   [
     'a dangling service',
@@ -259,6 +286,21 @@ test('tells everything at once, in the order of the file', () => {
     'usr: a\nshutdown: { grace_period: x }\nsites:\n  - { hosts: [localhost], service: nope }\n  - { hosts: ["a b"], service: web }\nservices:\n  web: { comand: a, workers: 0 }\n',
   ).map((line) => line.split(':')[0]);
   assert.deepEqual(lines, ['1', '2', '4', '5', '7', '7']);
+});
+
+test('finds the admin socket in a file that is broken elsewhere', () => {
+  const file = path.join(folder, 'proxy.yaml');
+  const socketIn = (text: string): string => {
+    writeFileSync(file, text);
+    return findAdminSocket({ file, env: ENV });
+  };
+  for (const rest of [REST, '', 'sites: {}\nfrobnicate: 1\n', 'sites: [\n', 'services: { web: "${MISSING}" }\n']) {
+    assert.equal(socketIn(`runtime_directory: run\n${rest}`), path.join(folder, 'run/admin.sock'), rest);
+    assert.equal(socketIn(`admin: { socket: /a.sock }\n${rest}`), '/a.sock', rest);
+  }
+  assert.equal(socketIn(REST), '/run/proxy/admin.sock');
+  assert.equal(socketIn('admin: 7\nruntime_directory: [x]\n'), '/run/proxy/admin.sock');
+  assert.equal(findAdminSocket({ file: path.join(folder, 'nowhere.yaml'), env: ENV }), '/run/proxy/admin.sock');
 });
 
 test('names a file that is missing', () => {

@@ -13,6 +13,7 @@ import { problemsOf, unknownKey } from './issues.ts';
 import { SERVICE_NAME } from './json_schema.ts';
 import { mergeDocuments } from './merge.ts';
 import type { MergedDocument } from './merge.ts';
+import { buildMetrics } from './metrics.ts';
 import { buildService } from './services.ts';
 import { sections, serviceSchema, siteSchema, TOP_LEVEL_KEYS } from './schema.ts';
 import type { Sections, ServiceInput, SiteInput } from './schema.ts';
@@ -89,6 +90,29 @@ export function loadConfig({ file, env }: { readonly file: string; readonly env:
   return { ok: true, config: deepFreeze(config), document: merged, warnings };
 }
 
+/** The admin socket a file names, whatever else is wrong with it: an operator must reach the daemon that runs. */
+export function findAdminSocket({ file, env }: { readonly file: string; readonly env: Env }): string {
+  let text = '';
+  try {
+    if (statSync(file).size <= MAX_FILE) text = readFileSync(file, 'utf8');
+  } catch {
+    // As one that says nothing.
+  }
+  const { value } = readDocument(file, text, env);
+  const raw = isMapping(value) ? value : {};
+  const parse = <T>(schema: z.ZodType<T>, key: string): T | undefined =>
+    schema.safeParse(raw[key] ?? undefined).data ?? schema.safeParse(undefined).data;
+  return adminSocket(
+    path.dirname(file),
+    parse(sections.admin, 'admin'),
+    parse(sections.runtime_directory, 'runtime_directory'),
+  );
+}
+
+function adminSocket(base: string, admin?: Sections['admin'], runtimeDirectory = '/run/proxy'): string {
+  return path.resolve(base, admin?.socket ?? path.join(runtimeDirectory, 'admin.sock'));
+}
+
 function isBroken({ problems }: SourceDocument): boolean {
   return problems.some(({ path: where }) => where === '');
 }
@@ -133,6 +157,7 @@ function build(
   }
   checkSites(document, sitesByIndex, entrypoints, problems);
   const siteConfigs = [...sitesByIndex.values()];
+  const metrics = buildMetrics(document, parsed.metrics ?? 'off', entrypoints, base, problems);
   const acme = checkAcme(document, parsed.acme, sitesByIndex, entrypoints, base, problems);
   const cpus = Math.max(2, os.availableParallelism());
   const serviceConfigs = [...services].flatMap(([name, service]) =>
@@ -169,8 +194,9 @@ function build(
     acme,
     sites: siteConfigs,
     services: serviceConfigs,
-    shutdown: { gracePeriodMs: shutdown?.grace_period ?? 25_000 },
-    admin: { socket: path.resolve(base, admin?.socket ?? path.join(runtimeDirectory, 'admin.sock')) },
+    shutdown: { delayMs: shutdown?.delay ?? 0, gracePeriodMs: shutdown?.grace_period ?? 25_000 },
+    admin: { socket: adminSocket(base, admin, runtimeDirectory) },
+    metrics,
     logging: {
       level: logging?.level ?? 'info',
       format: logging?.format ?? 'auto',

@@ -94,7 +94,7 @@ export function buildService(
 }
 
 /** `file:PATH` stands for the file's content, without a last line end. */
-function readSecret(value: string, base: string, unreadable: () => void): string {
+export function readSecret(value: string, base: string, unreadable: () => void): string {
   if (!value.startsWith('file:')) return value;
   try {
     return readFileSync(path.resolve(base, value.slice('file:'.length)), 'utf8').replace(/\r?\n$/, '');

@@ -1,6 +1,7 @@
 /** What the admin socket offers: reading the state of things, and the verbs that change it. */
 import { AdminError } from './admin.ts';
 import type { AdminHandler } from './admin.ts';
+import type { Health } from './health.ts';
 import type { Listener } from './listeners.ts';
 import { logHandlers } from './logs_api.ts';
 import type { ProxyPool } from './proxies.ts';
@@ -8,6 +9,7 @@ import type { RecentEvents } from './recent_events.ts';
 import type { RunningService } from './services.ts';
 import { serviceHandlers } from './services_api.ts';
 import { certificateHandlers, certificatesJson, iso } from './certificates_api.ts';
+import { formatAddress } from '../address.ts';
 import type { Certificates } from '../certificates/certificates.ts';
 import type { Config } from '../config/config.ts';
 import { formatProblem } from '../config/load.ts';
@@ -26,6 +28,7 @@ export interface ControlPlane {
   readonly events: RecentEvents;
   /** Lines nobody took in time. */
   droppedLogLines(): number;
+  health(): Health;
   /** Reads the file again. */
   reload(): Promise<ReloadOutcome>;
   /** Log files were moved away: new ones take their place. */
@@ -45,6 +48,7 @@ export type ReloadOutcome =
 export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHandler>> {
   return {
     'GET /v1/status': () => Promise.resolve(status(plane)),
+    'GET /v1/health': () => Promise.resolve(plane.health()),
     'POST /v1/reload': async () => {
       const outcome = await plane.reload();
       if (outcome.ok) return { changes: outcome.changes, not_reloaded: outcome.notReloaded };
@@ -81,7 +85,7 @@ function status(plane: ControlPlane): unknown {
     dropped_log_lines: plane.droppedLogLines(),
     listeners: plane.listeners.map(({ name, host, port }) => ({
       name,
-      address: `${host === null ? '' : host.includes(':') ? `[${host}]` : host}:${port}`,
+      address: formatAddress({ host, port }),
       port,
       tls: config.entrypoints.find((entrypoint) => entrypoint.name === name)?.tls ?? false,
     })),

@@ -10,8 +10,12 @@ import type { AdminServer } from './admin.ts';
 import { createApi } from './api.ts';
 import type { ControlPlane, ReloadOutcome } from './api.ts';
 import { IdentityError, proxyIdentity } from './identity.ts';
+import { judgeHealth } from './health.ts';
 import { bindListeners, ListenError, rebindListeners } from './listeners.ts';
 import type { Listener } from './listeners.ts';
+import { createPages } from './metrics/pages.ts';
+import { startMetricsServer } from './metrics/server.ts';
+import type { MetricsServer, Pages } from './metrics/server.ts';
 import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
 import type { ServiceTargets } from './parts.ts';
 import { createProxyPool } from './proxies.ts';
@@ -28,7 +32,8 @@ import { createAnswerBoard } from '../certificates/solvers/answer_board.ts';
 import { findAnswer } from '../certificates/solvers/kept_answers.ts';
 import { createFileStorage } from '../certificates/storage/file_storage.ts';
 import { formatProblem, loadConfig } from '../config/load.ts';
-import type { Config, ServiceConfig } from '../config/config.ts';
+import type { Config, MetricsConfig, ServiceConfig } from '../config/config.ts';
+import { sleep } from '../lifecycle.ts';
 import type { LogFormat, Logger } from '../log.ts';
 import type { Identity } from '../snapshot.ts';
 import { createGuard } from '../workers/guard.ts';
@@ -73,10 +78,16 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   prepareAccessFile(config.logging, identity);
   const lock = takeRuntime(config.runtimeDirectory, log);
   const guard = createGuard();
-  let listeners: readonly Listener[];
+  let pages: Pages | null = null;
+  const openMetrics = async (at: MetricsConfig | null): Promise<MetricsServer | null> =>
+    at === null || options.purpose === 'renew' ? null : startMetricsServer(at, () => pages, log);
+  let listeners: readonly Listener[] = [];
+  let metrics: MetricsServer | null;
   try {
     listeners = await bindListeners(config.entrypoints, config.proxyProcesses);
+    metrics = await openMetrics(config.metrics);
   } catch (error) {
+    for (const listener of listeners) listener.close();
     await guard.close();
     lock.release();
     throw error;
@@ -190,11 +201,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     // What can fail comes first: the old listeners and workers serve until all the new ones are there.
     prepareAccessFile(next.logging, identity);
     const opened = await rebindListeners(listeners, config.entrypoints, next.entrypoints, config.proxyProcesses);
+    const sameMetrics = isSameAddress(config.metrics, plan.config.metrics);
+    const openedMetrics = sameMetrics
+      ? metrics
+      : await openMetrics(plan.config.metrics).catch((error: unknown) => {
+          for (const listener of opened) if (!listeners.includes(listener)) listener.close();
+          throw error;
+        });
     const { added, changed, removed } = plan.services;
     const started: RunningService[] = [];
     const giveUp = async (reason: string): Promise<ReloadOutcome> => {
       await Promise.all(started.map((service) => service.stop(0)));
       for (const listener of opened) if (!listeners.includes(listener)) listener.close();
+      if (!sameMetrics) openedMetrics?.close();
       return { ok: false, reason, problems: [] };
     };
     try {
@@ -211,6 +230,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const closed = listeners.filter((listener) => !opened.includes(listener));
     ({ config } = plan);
     listeners = opened;
+    if (!sameMetrics) metrics?.close();
+    metrics = openedMetrics;
+    metrics?.setToken(config.metrics?.token ?? null);
     await publishUpstreams();
     await pool.publish('limits', limitsPart(config));
     await certificates.setConfig(config);
@@ -247,6 +269,16 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     startedAt,
     events: options.events ?? createRecentEvents(),
     droppedLogLines: () => options.logWriter.dropped + pool.droppedLines,
+    health: () =>
+      judgeHealth({
+        now: Date.now(),
+        stopping: stopping !== null,
+        proxies: pool.status(),
+        // One an operator stopped is as it should be.
+        services: [...services]
+          .filter(([, service]) => service.held()?.admission !== 'stopped')
+          .map(([name, service]) => ({ name, ready: service.readyCount() })),
+      }),
     reload: () => {
       const outcome = reloading.then(reload).then((result) => {
         if (result.ok) log.info('reloaded', { changes: result.changes, not_reloaded: result.notReloaded });
@@ -267,9 +299,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     },
     stop: (reason) => {
       stopping ??= (async () => {
-        const graceMs = config.shutdown.gracePeriodMs;
+        const { delayMs, gracePeriodMs: graceMs } = config.shutdown;
+        log.info('stopping', { reason, delay_ms: delayMs, grace_ms: graceMs });
+        // Those who send us traffic see that we are not ready, and go elsewhere before anything is refused.
+        await sleep(delayMs);
         const begun = Date.now();
-        log.info('stopping', { reason, grace_ms: graceMs });
         stopped.abort();
         certificates.stop();
         const drained = pool.stop(graceMs * PROXIES_SHARE);
@@ -278,6 +312,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         await drained;
         const left = Math.max(0, graceMs - (Date.now() - begun));
         await Promise.all([...services.values()].map((service) => service.stop(left)));
+        metrics?.close();
         idle.resolve();
         await admin[Symbol.asyncDispose]();
         await guard.close();
@@ -290,6 +325,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     idle: idle.promise,
     stopped: ended.promise,
   };
+  pages = createPages(plane);
   if (options.purpose !== 'renew') certificates.start();
   const admin: AdminServer = await startAdminServer(config.admin.socket, createApi(plane), log);
   return plane;
@@ -320,6 +356,10 @@ function takeRuntime(directory: string, log: Logger): RuntimeLock {
   const reclaimed = outcome.lock.reclaim();
   if (reclaimed > 0) log.warn('workers_reclaimed', { process_groups: reclaimed });
   return outcome.lock;
+}
+
+function isSameAddress(a: MetricsConfig | null, b: MetricsConfig | null): boolean {
+  return a?.host === b?.host && a?.port === b?.port;
 }
 
 function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {

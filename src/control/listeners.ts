@@ -57,7 +57,7 @@ async function bindListener(address: ListenAddress, slots: number): Promise<List
       if (codeOf(error) !== 'EAFNOSUPPORT' && codeOf(error) !== 'EADDRNOTAVAIL') break;
     }
   }
-  throw await explain(address, problem);
+  throw await explainBindError(`entrypoint ${address.name}`, address, problem);
 }
 
 /** Binds all, or none. */
@@ -118,8 +118,13 @@ function bindSlots(create: CreateServerHandle, address: ListenAddress & { host: 
   return { name: address.name, host: address.host, port, handles, close };
 }
 
-async function explain({ name, host, port }: ListenAddress, error: unknown): Promise<ListenError> {
-  const where = `entrypoint ${name}: port ${port}${host === null ? '' : ` on ${host}`}`;
+/** In words an operator can act on; `what` is what the address is for. */
+export async function explainBindError(
+  what: string,
+  { host, port }: Pick<ListenAddress, 'host' | 'port'>,
+  error: unknown,
+): Promise<ListenError> {
+  const where = `${what}: port ${port}${host === null ? '' : ` on ${host}`}`;
   const code = codeOf(error);
   if (code === 'EADDRINUSE') {
     const holder = await findPortHolder(port);

@@ -61,6 +61,8 @@ export interface ProxyStatus {
   readonly startedAt: number;
   readonly restarts: number;
   readonly stats: ProxyStats | null;
+  /** When it last said anything; milliseconds since the epoch. */
+  readonly heardAt: number;
 }
 
 export interface ProxyPool {
@@ -107,6 +109,7 @@ interface Running {
   /** Targets this process has been told of and has not released. */
   readonly targets: Set<string>;
   stats: ProxyStats | null;
+  heardAt: number;
   readonly waiters: Set<() => void>;
   drained: boolean;
 }
@@ -187,6 +190,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   };
 
   const receive = (running: Running, message: FromProxy): void => {
+    running.heardAt = Date.now();
     switch (message.type) {
       case 'applied':
         running.acknowledged.set(message.part, message.version);
@@ -280,6 +284,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       listening: new Set(),
       targets: new Set(),
       stats: null,
+      heardAt: 0,
       waiters: new Set(),
       drained: false,
     };
@@ -399,6 +404,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
         startedAt: running?.startedAt ?? 0,
         restarts,
         stats: running?.stats ?? null,
+        heardAt: running?.heardAt ?? 0,
       })),
     targetStats: (id) => traffic.target(id, told()),
     serviceStats: (name) => traffic.service(name, told()),

@@ -24,7 +24,8 @@ function config(changes: Partial<Config> = {}): Config {
     acme: null,
     sites: [],
     services: [service('a'), service('b')],
-    shutdown: { gracePeriodMs: 1 },
+    shutdown: { delayMs: 0, gracePeriodMs: 1 },
+    metrics: null,
     admin: { socket: '/run/proxy/admin.sock' },
     logging: { level: 'info', format: 'auto', access: 'stdout' },
     ...changes,
@@ -45,6 +46,16 @@ test('tells added, changed and removed services apart', () => {
     [['c'], ['b'], ['a']],
   );
   assert.deepEqual(changes, ['service c added', 'service b changed', 'service a removed']);
+});
+
+test('a metrics address whose host alone differs is kept and named', () => {
+  const at = (host: string | null, port: number) => ({ metrics: { host, port, token: null } });
+  const before = config(at('127.0.0.1', 9180));
+  const moved = planReload(before, before.services, config(at('127.0.0.1', 9181)));
+  assert.deepEqual([moved.changes, moved.notReloaded, moved.config.metrics?.port], [['metrics changed'], [], 9181]);
+  const widened = planReload(before, before.services, config(at(null, 9180)));
+  assert.deepEqual([widened.changes, widened.notReloaded], [[], ['metrics.address']]);
+  assert.equal(widened.config.metrics?.host, '127.0.0.1');
 });
 
 test('keeps and names what only a new start can change', () => {

@@ -21,9 +21,8 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
   const added = next.services.filter(({ name }) => !old.has(name));
   const changed = next.services.filter((service) => old.has(service.name) && !same(old.get(service.name), service));
   const removed = [...old.keys()].filter((name) => !next.services.some((service) => service.name === name));
-  const sections = (['sites', 'acme', 'entrypoints', 'shutdown'] as const).filter(
-    (key) => !same(before[key], next[key]),
-  );
+  // The port would have to be given up before it is known whether the other address can be had.
+  const metricsFixed = before.metrics?.port === next.metrics?.port && before.metrics?.host !== next.metrics?.host;
   const config: Config = {
     ...next,
     user: before.user,
@@ -32,8 +31,12 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
     stateDirectory: before.stateDirectory,
     proxyProcesses: before.proxyProcesses,
     admin: before.admin,
+    metrics: metricsFixed ? before.metrics : next.metrics,
     logging: { ...before.logging, access: next.logging.access },
   };
+  const sections = (['sites', 'acme', 'entrypoints', 'shutdown', 'metrics'] as const).filter(
+    (key) => !same(before[key], config[key]),
+  );
   const fixed: readonly (readonly [string, unknown, unknown])[] = [
     ['user', before.user, next.user],
     ['group', before.group, next.group],
@@ -41,6 +44,7 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
     ['storage.root', before.stateDirectory, next.stateDirectory],
     ['proxy_processes', before.proxyProcesses, next.proxyProcesses],
     ['admin.socket', before.admin.socket, next.admin.socket],
+    ['metrics.address', metricsFixed, false],
     ['logging.level', before.logging.level, next.logging.level],
     ['logging.format', before.logging.format, next.logging.format],
   ];

@@ -34,6 +34,8 @@ export interface ServicesOptions {
 export interface RunningService {
   readonly config: ServiceConfig;
   targets(): ServiceTargets;
+  /** Workers and upstreams that can be asked, also those nobody asks because they serve nothing. */
+  readyCount(): number;
   /** null: it only has upstreams. */
   state(): ServiceState | null;
   workers(): readonly WorkerStatus[];
@@ -147,6 +149,10 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       if (held !== null) return { targets, admission: held.admission, unavailable: held.message };
       const unavailable = targets.some(({ healthy }) => healthy) ? null : reasonFor(supervisor);
       return { targets, admission: 'open', unavailable };
+    },
+    readyCount: () => {
+      const workers = supervisor?.snapshot().filter(({ state }) => state === 'ready').length ?? 0;
+      return workers + (checks?.targets().filter(({ healthy }) => healthy).length ?? 0);
     },
     state: () => supervisor?.state() ?? null,
     workers: () => supervisor?.snapshot() ?? [],

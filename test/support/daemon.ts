@@ -118,12 +118,15 @@ export function writeConfig(
   host = '',
 ): string {
   const file = path.join(folder, 'proxy.yaml');
+  // Many run at once on one machine: only those that are to have the address bind it.
+  const metrics = /^metrics:/m.test(config) ? '' : 'metrics: off\n';
   const text = `runtime_directory: FOLDER/run
 storage: { root: FOLDER/state }
 entrypoints:
   http: { address: "${host}:${ports.http}"${plain === '' ? '' : `, ${plain}`} }
   https: { address: "${host}:${ports.https}"${entrypoint === '' ? '' : `, ${entrypoint}`} }
-${config}`;
+${config}
+${metrics}`;
   writeFileSync(file, text.replaceAll('FOLDER', folder).replaceAll('FIXTURES', FIXTURES));
   return file;
 }

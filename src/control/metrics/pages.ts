@@ -1,0 +1,25 @@
+/** What the metrics address has to show, by path. */
+import type { ControlPlane } from '../api.ts';
+import type { Health } from '../health.ts';
+import { sendText } from './server.ts';
+import type { Page, Pages } from './server.ts';
+
+export function createPages(plane: Pick<ControlPlane, 'health'>): Pages {
+  return {
+    '/livez': healthPage(plane, 'alive', ({ alive }) => alive),
+    '/readyz': healthPage(plane, 'ready', ({ ready }) => ready),
+  };
+}
+
+/** Anybody may ask, as load balancers and kubelets do, who know no token; why not is for those who do. */
+function healthPage(plane: Pick<ControlPlane, 'health'>, word: string, isWell: (health: Health) => boolean): Page {
+  return {
+    open: true,
+    respond: ({ trusted }, response) => {
+      const health = plane.health();
+      if (isWell(health)) return sendText(response, 200, `${word}\n`);
+      const lines = [`not ${word}`, ...(trusted ? health.problems : [])];
+      sendText(response, 503, `${lines.join('\n')}\n`);
+    },
+  };
+}
