@@ -1,6 +1,6 @@
 /** Commands that do not say where to listen, or cannot be run: what becomes of them in a running daemon. */
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -68,6 +68,30 @@ for (const [command, effective] of [
     const validated = await daemon.verb('validate', '--effective');
     assert.equal(validated.code, 0, validated.stderr);
     for (const word of effective.split(' ')) assert.ok(validated.stdout.includes(word), validated.stdout);
+  });
+}
+
+for (const command of [
+  '/usr/bin/uvicorn fastapi_app:app --fd {fd}',
+  '/usr/bin/gunicorn -k uvicorn.workers.UvicornWorker fastapi_app:app -b fd://{fd}',
+]) {
+  test(`${command} serves at a socket it inherits, also after it was killed, and leaves no file`, async () => {
+    await using daemon = await startDaemon({
+      config: service(command, 'queue: { timeout: 20s }').replace('workers: 2', 'workers: 1'),
+    });
+    const who = { url: `${daemon.origin}/who`, scheme: 'https', client: '127.0.0.2' };
+    assert.deepEqual(await get(daemon, '/who'), who);
+    const sockets = path.join(daemon.folder, 'run/services/web');
+    const [before = ''] = readdirSync(sockets);
+    assert.match(before, /^0\.\d+\.sock$/);
+    process.kill((await firstWorker(daemon))?.pid ?? 0, 'SIGKILL');
+    assert.deepEqual(await get(daemon, '/who'), who);
+    const after = readdirSync(sockets);
+    assert.equal(after.length, 1);
+    assert.notEqual(after[0], before);
+    daemon.child.kill('SIGTERM');
+    assert.equal(await daemon.exited, 0);
+    assert.deepEqual(readdirSync(sockets), []);
   });
 }
 

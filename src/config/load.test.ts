@@ -146,7 +146,7 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     'an unknown placeholder',
     'sites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: "a {sock}" } }\n',
     [
-      '2:29 services.web.command: has the unknown placeholder {sock}; known are {port}, {socket}, {host}, {slot} and {gen}',
+      '2:29 services.web.command: has the unknown placeholder {sock}; known are {port}, {socket}, {fd}, {host}, {slot} and {gen}',
     ],
   ],
   [

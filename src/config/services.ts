@@ -12,7 +12,7 @@ import { buildUpstreams, readRoots } from './upstreams.ts';
 const MAX_SOCKET_PATH = 107;
 /** `<slot>.<generation>.sock`. */
 const SOCKET_NAME_LENGTH = 20;
-const PLACEHOLDERS = ['port', 'socket', 'host', 'slot', 'gen'];
+const PLACEHOLDERS = ['port', 'socket', 'fd', 'host', 'slot', 'gen'];
 
 interface ServiceContext {
   readonly base: string;
@@ -40,7 +40,10 @@ export function buildService(
   const loadBalancing = buildBalancing(service, tell);
   for (const [, word = ''] of (service.command ?? []).join(' ').matchAll(/\{([a-z_]+)\}/g)) {
     if (PLACEHOLDERS.includes(word)) continue;
-    tell(['command'], `has the unknown placeholder {${word}}; known are {port}, {socket}, {host}, {slot} and {gen}`);
+    tell(
+      ['command'],
+      `has the unknown placeholder {${word}}; known are {port}, {socket}, {fd}, {host}, {slot} and {gen}`,
+    );
   }
   const folder = path.join(runtimeDirectory, 'services', name);
   const room = MAX_SOCKET_PATH - SOCKET_NAME_LENGTH;

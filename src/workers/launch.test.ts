@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { workerEnvironment } from './environment.ts';
 import { launchWorker, LaunchError } from './launch.ts';
 import type { Launched, LaunchedService } from './launch.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { serviceConfig } from '../../test/support/values.ts';
 
 let folder = '';
@@ -128,3 +130,49 @@ test('a command that is not found suggests the one of the project, or of the mac
   await assert.rejects(launch(['.venv/bin/serv-it']), /did you mean \.venv\/bin\/serve-it\?/);
   await assert.rejects(launch(['venv/bin/node']), /did you mean node\?/);
 });
+
+test('a worker that wants it finds its socket at descriptor 3, announced to it alone', async () => {
+  const tell = 'readlink /proc/$$/fd/3; echo "$1 $LISTEN_FDS $LISTEN_PID $$"; ls /proc/$$/fd';
+  const launched = await launch(['sh', '-c', tell, 'x', '{fd}']);
+  const [link = '', announced, ...open] = (await output(launched)).split('\n');
+  assert.match(link, /^socket:/);
+  assert.equal(announced, `3 1 ${launched.pid} ${launched.pid}`);
+  // Beside what we got from whoever started us: nothing else, and no second of it.
+  const others = (await output(await launch(['sh', '-c', 'ls /proc/$$/fd']))).split('\n');
+  assert.deepEqual(open.toSorted(), [...others, '3'].toSorted());
+  assert.ok('path' in launched.address);
+  assert.equal(launched.address.path, path.join(folder, 'services/web/3.7.sock'));
+});
+
+test('fifty workers one after the other, each at a socket it inherits, leave no descriptor and no file', async () => {
+  const answer = 'require("http").createServer((q, s) => s.end(String(process.pid))).listen({ fd: 3 })';
+  const descriptors = (): number => readdirSync('/proc/self/fd').length;
+  const cycle = async (): Promise<void> => {
+    const launched = await launch(['node', '-e', answer, '{fd}']);
+    const { address } = launched;
+    assert.ok('path' in address);
+    const exited = once(launched.child, 'exit');
+    const closed = once(launched.child, 'close');
+    assert.equal(await eventually(() => ask(address.path)), String(launched.pid));
+    process.kill(-launched.pid, 'SIGKILL');
+    await exited;
+    assert.equal(existsSync(address.path), false);
+    await closed;
+  };
+  await cycle();
+  const before = descriptors();
+  for (let i = 0; i < 50; i++) await cycle();
+  assert.ok(descriptors() <= before + 2, `${before} descriptors became ${descriptors()}`);
+  assert.deepEqual(readdirSync(path.join(folder, 'services/web')), []);
+});
+
+function ask(socketPath: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = http.get({ socketPath, agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.once('end', () => resolve(text));
+    });
+    request.once('error', reject);
+  });
+}

@@ -52,6 +52,10 @@ const SETPRIV = findInPath('setpriv', process.env['PATH'] ?? '');
 const LOOPBACK = '127.0.0.1';
 /** Closed to all but the worker and, where the folder's group is theirs, the proxies. */
 const SOCKET_UMASK = 0o007;
+/** The first descriptor after the standard ones, as systemd counts them. */
+const INHERITED_FD = 3;
+/** LISTEN_PID is the worker's own pid, which nobody can know before it is there. */
+const ANNOUNCE_FD = ['/bin/sh', '-c', 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', 'sh'];
 
 export async function launchWorker(options: LaunchOptions): Promise<Launched> {
   const { service, slot, generation, identity } = options;
@@ -62,41 +66,57 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
     socket,
     port: String('port' in address ? address.port : await freePort()),
     host: LOOPBACK,
+    fd: String(INHERITED_FD),
     slot: String(slot),
     gen: String(generation),
   };
   const fill = (text: string): string =>
-    text.replaceAll(/\{(socket|port|host|slot|gen)\}/g, (whole, name: string) => values[name] ?? whole);
+    text.replaceAll(/\{(socket|port|host|fd|slot|gen)\}/g, (whole, name: string) => values[name] ?? whole);
   const filled = Object.fromEntries(Object.entries(service.env).map(([name, value]) => [name, fill(value)]));
   const env = workerEnvironment({ ...options, service: { ...service, env: filled }, address, preset: plan.env });
   const [command = '', ...args] = plan.command.map(fill);
   const executable = findExecutable(command, service.directory, env['PATH'] ?? '');
-  const words =
-    SETPRIV === null ? [executable, ...args] : [SETPRIV, ...privileges(identity), '--', executable, ...args];
+  const words = [
+    ...(SETPRIV === null ? [] : [SETPRIV, ...privileges(identity), '--']),
+    ...(plan.listening.on === 'fd' ? ANNOUNCE_FD : []),
+    executable,
+    ...args,
+  ];
 
   // The socket must be closed to others from its first moment; a worker's files are its own affair otherwise.
   const umask = process.umask(SOCKET_UMASK);
   let child: WorkerProcess;
+  let bound: net.BoundSocket | null = null;
   try {
+    if (plan.listening.on === 'fd') bound = bind(socket);
     child = spawn(words[0] ?? '', words.slice(1), {
       cwd: service.directory,
       env,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...(bound === null ? [] : [bound.fd()])],
       detached: true,
       ...(SETPRIV === null && identity !== null ? { uid: identity.uid, gid: identity.gid } : {}),
-    });
+    }) as WorkerProcess;
   } finally {
     process.umask(umask);
   }
+  const cleanUp = (): void => {
+    bound?.close();
+    rmSync(socket, { force: true });
+  };
   const { pid } = child;
-  if (pid === undefined) throw await spawnProblem(child, command);
-  child.once('exit', () => rmSync(socket, { force: true }));
+  if (pid === undefined) {
+    cleanUp();
+    throw await spawnProblem(child, command);
+  }
+  // The worker has a descriptor of its own, but closing ours takes the path away.
+  child.once('exit', cleanUp);
   return { child, pid, address };
 }
 
 async function addressOf(listening: Listening, socket: string): Promise<Address> {
   switch (listening.on) {
     case 'socket':
+    case 'fd':
       return { path: socket };
     case 'port':
       return { host: LOOPBACK, port: await freePort() };
@@ -110,6 +130,13 @@ function privileges(identity: Identity | null): string[] {
   if (identity === null) return words;
   const groups = passwdEntry(identity.uid) === null ? '--clear-groups' : '--init-groups';
   return [...words, '--reuid', String(identity.uid), '--regid', String(identity.gid), groups];
+}
+
+/** Bound by us and not listening: that is up to who inherits it. */
+function bind(socket: string): net.BoundSocket {
+  // The types do not know `path` yet.
+  const options: net.BoundSocketOptions & { readonly path: string } = { path: socket };
+  return new net.BoundSocket(options);
 }
 
 /** The worker's socket path, in a folder it may write and only the proxies may enter. */

@@ -15,7 +15,7 @@ function plan(line: string, env: Readonly<Record<string, string>> = {}): Command
   });
 }
 
-const ADDED: readonly (readonly [command: string, effective: string, on: 'socket' | 'port'])[] = [
+const ADDED: readonly (readonly [command: string, effective: string, on: 'socket' | 'port' | 'fd'])[] = [
   ['uvicorn main:app', 'uvicorn main:app --uds {socket}', 'socket'],
   ['.venv/bin/uvicorn main:app', '.venv/bin/uvicorn main:app --uds {socket}', 'socket'],
   ['python -m uvicorn main:app', 'python -m uvicorn main:app --uds {socket}', 'socket'],
@@ -48,6 +48,11 @@ const ADDED: readonly (readonly [command: string, effective: string, on: 'socket
   ['python -c "import uvicorn"', 'python -c "import uvicorn"', 'port'],
   // The operator has said it.
   ['uvicorn a:b --port {port}', 'uvicorn a:b --port {port}', 'port'],
+  ['uvicorn a:b --fd {fd}', 'uvicorn a:b --fd {fd}', 'fd'],
+  // It goes by LISTEN_FDS.
+  ['gunicorn -b fd://{fd} a:b', 'gunicorn a:b', 'fd'],
+  ['python -m gunicorn --bind=fd://{fd} a:b', 'python -m gunicorn a:b', 'fd'],
+  ['hypercorn a:b -b fd://{fd}', 'hypercorn a:b -b fd://{fd}', 'fd'],
   ['gunicorn a:b -b unix:{socket}', 'gunicorn a:b -b unix:{socket}', 'socket'],
 ];
 
@@ -93,7 +98,7 @@ for (const [command, address] of TOLD) {
 
 test('a descriptor nobody opened and a bind that cannot be read are warned about', () => {
   for (const command of ['uvicorn a:b --fd 5', 'gunicorn a:b -b fd://3', 'uvicorn a:b --uds here.sock']) {
-    assert.match(plan(command).warnings.join(), /write \{socket\} or \{port\}/, command);
+    assert.match(plan(command).warnings.join(), /write \{socket\}, \{port\} or \{fd\}/, command);
   }
 });
 

@@ -11,6 +11,8 @@ import type { Program } from './programs.ts';
 export type Listening =
   | { readonly on: 'socket' }
   | { readonly on: 'port' }
+  /** At a socket it inherits. */
+  | { readonly on: 'fd' }
   /** The same for every worker of the service. */
   | { readonly on: 'fixed'; readonly address: Address };
 
@@ -129,19 +131,25 @@ export function planCommand(service: PlannedService): CommandPlan {
     env: program.name === 'uvicorn' ? uvicornEnvironment(service) : {},
     warnings,
   });
+  const inherits = program.name === 'gunicorn' ? fdWords(preset, args) : null;
+  if (inherits !== null) {
+    const without = (words: readonly string[]): readonly string[] =>
+      words.toSpliced(program.index + 1 + inherits.at, inherits.count);
+    return { ...done({ on: 'fd' }), command: without(command), shown: without(shownCommand) };
+  }
   if (service.healthCheck.type === 'process' || hasAddressPlaceholder(command, env)) {
     return done(asWritten(command, env));
   }
   const told = toldAddress(preset, args);
   if (told === 'unreadable') {
     warnings.push(
-      `${program.name} is told where to listen in a way that cannot be used here: write {socket} or {port}`,
+      `${program.name} is told where to listen in a way that cannot be used here: write {socket}, {port} or {fd}`,
     );
     return done({ on: 'port' });
   }
   if (told !== null) {
     warnings.push(
-      `${program.name} is told to listen at one address: a second worker, or one that takes the place of another, cannot; write {socket} or {port} there`,
+      `${program.name} is told to listen at one address: a second worker, or one that takes the place of another, cannot; write {socket}, {port} or {fd} there`,
     );
     return done({ on: 'fixed', address: told });
   }
@@ -160,7 +168,7 @@ function serves(preset: Preset, { index }: Program, command: readonly string[]):
   return preset.subcommands === null || preset.subcommands.includes(command[index + 1] ?? '');
 }
 
-const ADDRESS_PLACEHOLDER = /\{(?:socket|port)\}/;
+const ADDRESS_PLACEHOLDER = /\{(?:socket|port|fd)\}/;
 
 function hasAddressPlaceholder(command: readonly string[], env: Readonly<Record<string, string>>): boolean {
   return [...command, ...Object.values(env)].some((word) => ADDRESS_PLACEHOLDER.test(word));
@@ -169,7 +177,7 @@ function hasAddressPlaceholder(command: readonly string[], env: Readonly<Record<
 function asWritten(command: readonly string[], env: Readonly<Record<string, string>>): Listening {
   const has = (placeholder: string): boolean =>
     [...command, ...Object.values(env)].some((word) => word.includes(placeholder));
-  return { on: has('{socket}') ? 'socket' : 'port' };
+  return { on: has('{fd}') ? 'fd' : has('{socket}') ? 'socket' : 'port' };
 }
 
 /** The address in its flags; null: none. */
@@ -185,6 +193,20 @@ function toldAddress(preset: Preset, args: readonly string[]): Address | 'unread
   if (port === null) return host === null ? null : { host: reachable(host), port: preset.defaultPort };
   const number = Number(port);
   return Number.isInteger(number) && number > 0 ? { host: reachable(host ?? ''), port: number } : 'unreadable';
+}
+
+/**
+ * Where `-b fd://{fd}` stands. gunicorn finds a socket that is announced as systemd does by itself; told of it as well it
+ * takes it twice, and fails, and told of it alone it deletes its path when it ends.
+ */
+function fdWords(preset: Preset, args: readonly string[]): { readonly at: number; readonly count: 1 | 2 } | null {
+  for (const [at, arg] of args.entries()) {
+    if (!arg.endsWith('fd://{fd}')) continue;
+    const flag = arg.slice(0, -'fd://{fd}'.length).replace(/=$/, '');
+    if (preset.bind.includes(flag)) return { at, count: 1 };
+    if (flag === '' && preset.bind.includes(args[at - 1] ?? '')) return { at: at - 1, count: 2 };
+  }
+  return null;
 }
 
 /** `host:port`, `:port`, `[::1]:port`, `host`, `unix:/path`, `unix:///path`, `tcp://host:port`; null: none of these. */
