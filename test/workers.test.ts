@@ -135,6 +135,8 @@ test('a worker that has grown is replaced by one that is ready first', async () 
   await using daemon = await startDaemon({ config });
   const [before] = await workers(daemon);
   for (let i = 0; i < 4; i++) await run('curl', ['-sSk', `${daemon.origin}/leak`]);
+  await eventually(async () => ((await workers(daemon))[0]?.memory ?? 0) > 160 * 1024 * 1024);
+  await eventually(async () => ((await workers(daemon))[0]?.cpu ?? -1) >= 0);
   const over = new AbortController();
   const load = (async () => {
     const codes: string[] = [];

@@ -55,12 +55,15 @@ function describe(status: unknown): string {
   );
   section(
     'Workers',
-    ['WORKER', 'PID', 'STATE', 'AGE', 'RESTARTS', 'IN FLIGHT', 'LOST LINES', 'LAST EXIT'],
+    ['WORKER', 'PID', 'STATE', 'AGE', 'RESTARTS', 'IN FLIGHT', 'MEMORY', 'CPU', 'LOST LINES', 'LAST EXIT'],
     each(top['services']).flatMap((service) => [
       ...each(service['workers']).map((row) => [
         ...[row['id'], row['pid'], row['state']].map(text),
         age(row['started_at']),
-        ...[row['restarts'], row['in_flight'], row['lost_lines'], row['last_exit']].map(text),
+        ...[row['restarts'], row['in_flight']].map(text),
+        size(row['memory']),
+        percent(row['cpu']),
+        ...[row['lost_lines'], row['last_exit']].map(text),
       ]),
       ...each(service['upstreams']).map((row) => [
         text(row['id']),
@@ -69,6 +72,8 @@ function describe(status: unknown): string {
         '-',
         '-',
         text(row['in_flight']),
+        '-',
+        '-',
         '-',
         '-',
       ]),
@@ -88,6 +93,14 @@ function each(value: unknown): readonly Readonly<Record<string, unknown>>[] {
 function text(value: unknown): string {
   if (value === null || value === undefined) return '-';
   return Array.isArray(value) ? value.join(' ') : String(value);
+}
+
+function size(bytes: unknown): string {
+  return typeof bytes === 'number' ? `${(bytes / 1024 / 1024).toFixed(0)} MiB` : '-';
+}
+
+function percent(share: unknown): string {
+  return typeof share === 'number' ? `${(share * 100).toFixed(0)} %` : '-';
 }
 
 function age(started: unknown): string {

@@ -37,7 +37,7 @@ import { sleep } from '../lifecycle.ts';
 import type { LogFormat, Logger } from '../log.ts';
 import type { Identity } from '../snapshot.ts';
 import { createGuard } from '../workers/guard.ts';
-import { createGroupMemory } from '../workers/process_memory.ts';
+import { createGroupUsages } from '../workers/process_usage.ts';
 import { lockRuntimeDirectory } from '../workers/records.ts';
 import type { RuntimeLock } from '../workers/records.ts';
 
@@ -94,7 +94,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 
   const storage = createFileStorage(config.stateDirectory);
-  const memory = createGroupMemory();
+  const usages = createGroupUsages();
   const services = new Map<string, RunningService>();
   let stopping: Promise<void> | null = null;
   const idle = Promise.withResolvers<void>();
@@ -136,7 +136,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       log,
       onChange: () => void publishUpstreams(),
       stats: (target) => pool.targetStats(target),
-      memory: memory.of,
+      usage: usages.of,
       release: async (target) => {
         await publishUpstreams();
         await pool.released(target);

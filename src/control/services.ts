@@ -3,6 +3,7 @@ import type { ServiceConfig } from '../config/config.ts';
 import type { Logger } from '../log.ts';
 import type { Identity, TargetEntry, TargetStats } from '../snapshot.ts';
 import type { Guard } from '../workers/guard.ts';
+import type { GroupUsage } from '../workers/process_usage.ts';
 import type { WorkerRecords } from '../workers/records.ts';
 import { planCommand } from '../workers/presets.ts';
 import { createSupervisor } from '../workers/supervisor.ts';
@@ -27,8 +28,8 @@ export interface ServicesOptions {
   readonly release: (targetId: string) => Promise<void>;
   /** What proxies tell of a target; null: nothing yet. */
   readonly stats: (targetId: string) => TargetStats | null;
-  /** Bytes of a process group; null: not known. */
-  readonly memory: (group: number) => number | null;
+  /** What a process group holds and takes; null: not known. */
+  readonly usage: (group: number) => GroupUsage | null;
 }
 
 export interface RunningService {
@@ -105,7 +106,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       onChange,
       release: options.release,
       stats: options.stats,
-      memory: options.memory,
+      usage: options.usage,
     });
   };
   const startChecks = (service: ServiceConfig): UpstreamChecks | null =>

@@ -1,6 +1,7 @@
 /** Looks at running workers from outside: whether one hangs, has grown, or has done enough. */
 import { judge } from './liveness.ts';
 import type { LaunchedService } from './launch.ts';
+import type { GroupUsage } from './process_usage.ts';
 import { recycling, SOFT_SAMPLES } from './recycling.ts';
 import type { Reason } from './states.ts';
 import type { Worker } from './worker.ts';
@@ -15,8 +16,8 @@ export interface OverseerOptions {
   readonly workers: () => readonly Worker[];
   readonly service: () => LaunchedService;
   readonly stats: (targetId: string) => TargetStats | null;
-  /** Bytes of a process group; null: not known. */
-  readonly memory: (group: number) => number | null;
+  /** What a process group holds and takes; null: not known. */
+  readonly usage: (group: number) => GroupUsage | null;
   readonly replace: (worker: Worker, reason: Reason) => Promise<void>;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -61,7 +62,7 @@ export function oversee(options: OverseerOptions): void {
     const { maxRequests, maxAgeMs, memory } = options.service();
     for (const worker of workers) {
       const { luck, samples, leaving } = remembered(worker);
-      const bytes = options.memory(worker.pid);
+      const bytes = options.usage(worker.pid)?.memory ?? null;
       if (bytes !== null) samples.push(bytes);
       if (samples.length > SOFT_SAMPLES) samples.shift();
       if (leaving) continue;

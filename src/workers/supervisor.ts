@@ -8,6 +8,7 @@ import type { History } from './backoff.ts';
 import { LaunchError } from './launch.ts';
 import type { LaunchedService } from './launch.ts';
 import { oversee } from './overseer.ts';
+import type { GroupUsage } from './process_usage.ts';
 import type { WorkerRecords } from './records.ts';
 import { serviceState } from './states.ts';
 import type { Reason, ServiceState, VacantState, WorkerState } from './states.ts';
@@ -41,8 +42,8 @@ export interface WorkerStatus {
   readonly restartsByReason: Readonly<Partial<Record<Reason, number>>>;
   /** How the worker before this one ended. */
   readonly lastExit: string | null;
-  /** Bytes of its process group; null: not known. */
-  readonly memory: number | null;
+  /** Of its process group; null: not known. */
+  readonly usage: GroupUsage | null;
   /** Of what it and those before it wrote, lines the log did not get. */
   readonly lostLines: number;
 }
@@ -62,8 +63,8 @@ export interface SupervisorOptions {
   readonly release: (targetId: string) => Promise<void>;
   /** What proxies tell of a target; null: nothing yet. */
   readonly stats?: (targetId: string) => TargetStats | null;
-  /** Bytes of a process group; null: not known. */
-  readonly memory?: (group: number) => number | null;
+  /** What a process group holds and takes; null: not known. */
+  readonly usage?: (group: number) => GroupUsage | null;
 }
 
 export type RollResult =
@@ -339,7 +340,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     workers: () => slots.flatMap(({ worker }) => worker ?? []),
     service: () => service,
     stats: options.stats ?? (() => null),
-    memory: options.memory ?? (() => null),
+    usage: options.usage ?? (() => null),
     replace: (worker, reason) =>
       inTurn(async () => {
         const slot = slots.find((one) => one.worker === worker);
@@ -373,7 +374,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           restarts: [...restarts.values()].reduce((sum, one) => sum + one, 0),
           restartsByReason: Object.fromEntries(restarts),
           lastExit,
-          memory: worker === null ? null : (options.memory?.(worker.pid) ?? null),
+          usage: worker === null ? null : (options.usage?.(worker.pid) ?? null),
           lostLines: slot.lostLines + (worker === null || worker.ended.aborted ? 0 : worker.lostLines),
         };
       }),

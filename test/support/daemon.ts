@@ -44,6 +44,9 @@ export interface WorkerView {
   readonly pid: number | null;
   readonly state: string;
   readonly in_flight: number;
+  /** Bytes; of one core. */
+  readonly memory: number | null;
+  readonly cpu: number | null;
   readonly last_exit: string | null;
   readonly lost_lines: number;
 }
