@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { certs } from './certs.ts';
 import { health } from './health.ts';
+import { licenses } from './licenses.ts';
 import { logs } from './logs.ts';
 import { reload } from './reload.ts';
 import { renew } from './renew.ts';
@@ -52,6 +53,7 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
                                      keyCompromise, superseded or cessationOfOperation
   proxy certs account (rollover | deactivate)
                                      give our account at the CA another key, or end it
+  proxy licenses                     of everything that is in this program
 
   -c, --config FILE   else $PROXY_CONFIG, ./proxy.yaml, ./config/proxy.yaml, /etc/proxy/proxy.yaml
   --socket PATH       the daemon's admin socket, else as the configuration says
@@ -106,6 +108,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   run: [],
   validate: ['effective'],
   schema: [],
+  licenses: [],
   reload: ['socket'],
   status: ['socket', 'json'],
   health: ['socket', 'ready'],
@@ -161,6 +164,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       return validate(values.config, values.effective);
     case 'schema':
       return schema();
+    case 'licenses':
+      return licenses();
     case 'reload':
       return reload(values.socket, values.config);
     case 'status':

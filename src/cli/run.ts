@@ -1,4 +1,5 @@
 /** `proxy run`: the daemon, from its file to its last signal. */
+import { existsSync } from 'node:fs';
 import { isSea } from 'node:sea';
 import { isatty } from 'node:tty';
 import { banner } from './banner.ts';
@@ -11,6 +12,9 @@ import { createLogger } from '../log.ts';
 
 /** Under npm one Ctrl-C arrives twice, from the terminal and from npm. */
 const ONE_KEYSTROKE_MS = 300;
+
+/** Linux's way to the executable of whoever asks. */
+const OWN_IMAGE = '/proc/self/exe';
 
 /** Exit 0 stopped, 1 failed, 2 bad configuration. */
 export async function run(option: string | undefined): Promise<number> {
@@ -78,6 +82,7 @@ export async function run(option: string | undefined): Promise<number> {
 
 /** The executable and arguments that start this program again, in another role. */
 export function ownCommand(): readonly string[] {
-  if (isSea()) return [process.execPath];
+  // The file as it was when we started: at its path may be another version by now.
+  if (isSea()) return [existsSync(OWN_IMAGE) ? OWN_IMAGE : process.execPath];
   return [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
 }

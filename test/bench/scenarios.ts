@@ -11,6 +11,7 @@ import { nginx } from './contenders/nginx.ts';
 import { proxy } from './contenders/proxy.ts';
 import { download, h2load, percentiles, upload, wrk } from './load.ts';
 import type { Answers, Tools, Transfer } from './load.ts';
+import { createStartup, STARTUP_UNITS } from './startup.ts';
 import { cpuOf, cpuOfPrograms } from './turn.ts';
 import { residentKilobytes } from './usage.ts';
 import { sleep } from '../../src/lifecycle.ts';
@@ -73,6 +74,7 @@ const KEEP_ALIVE = {
   prepare: (tools: Tools) => answered((contender) => wrk(tools, contender, KEEP_ALIVE_CONNECTIONS, SECONDS)),
 } as const;
 const HANDSHAKES = { ...USUAL, units: ['µs CPU/connection'] } as const;
+const STARTUP = createStartup();
 const TRANSFER = { ...USUAL, units: ['ms CPU'], rateUnit: 'MiB/s' } as const;
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -137,6 +139,17 @@ export const SCENARIOS: readonly Scenario[] = [
       }
       return answered((contender) => atRate(tools, contender, rate));
     },
+  },
+  {
+    ...USUAL,
+    name: 'startup',
+    title: 'what is shipped, from nothing to the first answer over HTTPS of one Node worker, on all cores',
+    units: STARTUP_UNITS,
+    spread: true,
+    fresh: true,
+    accessLog: false,
+    contenders: STARTUP.kinds,
+    prepare: STARTUP.prepare,
   },
 ];
 

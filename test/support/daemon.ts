@@ -91,6 +91,8 @@ export interface DaemonOptions {
   readonly wrapper?: readonly string[];
   /** A file that gets what it writes. */
   readonly output?: string;
+  /** The program, instead of this checkout. */
+  readonly program?: readonly string[];
 }
 
 /** Two workers of the fixture that records what it executes. */
@@ -139,7 +141,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const ports = options.ports ?? { http: await freePort(), https: await freePort() };
   const file = writeConfig(folder, ports, options.config, options.entrypoint, options.plain, options.host);
   const output = options.output === undefined ? null : openSync(options.output, 'a');
-  const [command = '', ...args] = [...(options.wrapper ?? []), process.execPath, MAIN, 'run', '-c', file];
+  const program = options.program ?? [process.execPath, MAIN];
+  const [command = '', ...args] = [...(options.wrapper ?? []), ...program, 'run', '-c', file];
   const child = spawn(command, args, {
     env: { ...process.env, ...options.env },
     stdio: ['ignore', output ?? 'pipe', output ?? 'pipe'],
@@ -169,7 +172,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           return [JSON.parse(line) as Record<string, unknown>];
         }),
     status: async () => (await callDaemon(socket, 'GET', '/v1/status')) as Status,
-    verb: (...args) => run(process.execPath, [MAIN, ...args, '-c', file]),
+    verb: (...args) => run(program[0] ?? '', [...program.slice(1), ...args, '-c', file]),
     exited,
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null && child.signalCode === null) {
