@@ -1,5 +1,6 @@
 /** Pausing, stopping and starting services, and ending the daemon, by the command line. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { startDaemon } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
@@ -107,4 +108,18 @@ test('proxy stop ends the daemon when its requests have ended', async () => {
   const again = await daemon.verb('stop');
   assert.equal(again.code, 1);
   assert.match(again.stderr, /no daemon answers/);
+});
+
+test('verbs find the daemon while its file is broken', async () => {
+  await using daemon = await startDaemon({ config: config('{ max: 0 }') });
+  for (const text of [`runtime_directory: ${daemon.folder}/run\nsites: 5\n`, `runtime_directory: run\nsites: [{\n`]) {
+    writeFileSync(daemon.file, text);
+    const status = await daemon.verb('status');
+    assert.equal(status.code, 0, status.stderr);
+    const reload = await daemon.verb('reload');
+    assert.equal(reload.code, 2);
+    assert.match(reload.stderr, /nothing was changed/);
+    assert.match(reload.stderr, /proxy\.yaml:[23]:\d+/);
+    assert.match(await ask(daemon, '/status?code=200'), /200$/);
+  }
 });
