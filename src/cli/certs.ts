@@ -46,7 +46,7 @@ export async function certs(options: CertsOptions): Promise<number> {
     if (error instanceof DaemonError) for (const detail of error.details) complain(detail);
     return 1;
   }
-  const config = readConfiguration(options.config);
+  const config = readConfiguration(options.config)?.config ?? null;
   if (config === null) return 2;
   const store = createCertificateStore(createFileStorage(config.stateDirectory));
   try {

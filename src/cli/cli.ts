@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { certs } from './certs.ts';
 import { health } from './health.ts';
+import { init } from './init.ts';
 import { licenses } from './licenses.ts';
 import { logs } from './logs.ts';
 import { reload } from './reload.ts';
@@ -20,6 +21,10 @@ import { VERSION } from '../version.ts';
 const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the workers themselves
 
   proxy run                          serve until TERM or INT (twice: at once); HUP reloads
+  proxy run --host NAME… [--email ADDRESS --agree-tos] (--to URL… | -- COMMAND…)
+                                     the same without a file: NAME is served by COMMAND, which it starts, or by URL;
+                                     --agree-tos: to the terms of the CA; --ca: another CA's directory
+  proxy init [the same]              write them to ./proxy.yaml or --config FILE; asks when there is nothing
   proxy validate [--effective]       every problem of the configuration, with its place;
                                      --effective prints it with its defaults, secrets masked
   proxy schema                       the configuration's JSON Schema, for editors
@@ -63,6 +68,10 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
 const OPTIONS = {
   config: { type: 'string', short: 'c' },
   socket: { type: 'string' },
+  host: { type: 'string', multiple: true },
+  email: { type: 'string' },
+  'agree-tos': { type: 'boolean', default: false },
+  to: { type: 'string', multiple: true },
   json: { type: 'boolean', default: false },
   follow: { type: 'boolean', short: 'f', default: false },
   lines: { type: 'string' },
@@ -87,6 +96,7 @@ const OPTIONS = {
 } as const;
 
 /** Those that only some verbs take. */
+const DEPLOYMENT = ['host', 'email', 'agree-tos', 'to', 'ca'] as const;
 const TRANSFER = ['certificate', 'key', 'certbot', 'pkcs12', 'passphrase', 'out'] as const;
 const REVOCATION = ['reason', 'with-certificate-key'] as const;
 const TRIAL = ['dry-run', 'preflight-only', 'ca', 'timeout'] as const;
@@ -98,6 +108,7 @@ const OPTIONAL = [
   'ready',
   'effective',
   'force',
+  ...DEPLOYMENT,
   ...TRIAL,
   ...TRANSFER,
   ...REVOCATION,
@@ -105,7 +116,8 @@ const OPTIONAL = [
 
 /** Which options, beside `--config`, a verb takes. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
-  run: [],
+  run: DEPLOYMENT,
+  init: DEPLOYMENT,
   validate: ['effective'],
   schema: [],
   licenses: [],
@@ -133,9 +145,12 @@ function parseOptions(argv: readonly string[]) {
 }
 
 export async function main(argv: readonly string[]): Promise<number> {
+  // What follows is somebody else's command line.
+  const end = argv.indexOf('--');
+  const command = end < 0 ? [] : argv.slice(end + 1);
   let parsed;
   try {
-    parsed = parseOptions(argv);
+    parsed = parseOptions(end < 0 ? argv : argv.slice(0, end));
   } catch (error) {
     complainAbout(error);
     complain('see: proxy --help');
@@ -151,6 +166,9 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
   const takes = TAKES[verb];
   if (takes === undefined) return misused(`there is no verb "${verb}"`);
+  const isDeployment = verb === 'run' || verb === 'init';
+  if (command.length > 0 && !isDeployment) return misused(`"${verb}" takes no command`);
+  if (names.length > 0 && isDeployment) return misused(`"${names[0]}": a command comes after --, a URL after --to`);
   if (names.length > 0 && !TAKE_WORDS.includes(verb)) return misused(`"${verb}" takes no argument "${names[0]}"`);
   for (const option of OPTIONAL) {
     const given = values[option] !== undefined && values[option] !== false;
@@ -159,7 +177,9 @@ export async function main(argv: readonly string[]): Promise<number> {
   const serviceVerb = { words: names, socket: values.socket, config: values.config };
   switch (verb) {
     case 'run':
-      return run(values.config);
+      return run(values.config, { ...values, command });
+    case 'init':
+      return init({ words: { ...values, command }, file: values.config });
     case 'validate':
       return validate(values.config, values.effective);
     case 'schema':

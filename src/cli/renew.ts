@@ -57,8 +57,8 @@ export async function renew(options: RenewOptions): Promise<number> {
 
 async function renewAlone(options: RenewOptions, interrupted: AbortSignal): Promise<number> {
   const { names, force, trial } = options;
-  const config = readConfiguration(options.config);
-  if (config === null) return 2;
+  const read = readConfiguration(options.config);
+  if (read === null) return 2;
   const logWriter = createLogWriter(process.stderr);
   const log = createLogger({ level: 'warn', format: 'text', write: (line) => logWriter.write(line) });
   let report;
@@ -66,7 +66,8 @@ async function renewAlone(options: RenewOptions, interrupted: AbortSignal): Prom
     using _ = showProgress(process.stderr, trial === null ? 'renewing' : 'trying');
     const plane = await startControlPlane({
       // The entrypoints answer the CA; the app is not needed for that.
-      config: { ...config, services: [] },
+      config: { ...read.config, services: [] },
+      reread: read.reread,
       purpose: 'renew',
       env: process.env,
       log,

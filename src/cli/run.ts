@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { isSea } from 'node:sea';
 import { isatty } from 'node:tty';
 import { banner } from './banner.ts';
-import { readConfiguration } from './configuration.ts';
+import { readConfiguration, readWords } from './configuration.ts';
+import { readDeployment } from './deployment.ts';
+import type { DeploymentWords } from './deployment.ts';
 import { complain, complainAbout } from './terminal.ts';
 import { startControlPlane } from '../control/control.ts';
 import { createLogWriter } from '../control/log_writer.ts';
@@ -17,9 +19,17 @@ const ONE_KEYSTROKE_MS = 300;
 const OWN_IMAGE = '/proc/self/exe';
 
 /** Exit 0 stopped, 1 failed, 2 bad configuration. */
-export async function run(option: string | undefined): Promise<number> {
-  const config = readConfiguration(option);
-  if (config === null) return 2;
+export async function run(option: string | undefined, words: DeploymentWords): Promise<number> {
+  const wanted = readDeployment(words);
+  if (wanted.kind === 'incomplete' || (wanted.kind === 'deployment' && option !== undefined)) {
+    complain(
+      `proxy: ${wanted.kind === 'incomplete' ? wanted.problem : 'either --config FILE, or what else would be in it'}`,
+    );
+    return 2;
+  }
+  const read = wanted.kind === 'deployment' ? readWords(wanted.deployment) : readConfiguration(option);
+  if (read === null) return 2;
+  const { config, reread } = read;
   const terminal = process.stdout.isTTY === true;
   const { level, format } = config.logging;
   const logFormat = format === 'auto' ? (terminal ? 'text' : 'json') : format;
@@ -52,6 +62,7 @@ export async function run(option: string | undefined): Promise<number> {
   try {
     plane = await startControlPlane({
       config,
+      reread,
       env: process.env,
       log,
       logFormat,

@@ -73,6 +73,19 @@ export function loadConfig({ file, env }: { readonly file: string; readonly env:
     const reason = code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`;
     return { ok: false, problems: [whole(file, `the file ${reason}`)] };
   }
+  return parseConfig({ file, text, env });
+}
+
+/** The same of a text, as if it stood in a file. */
+export function parseConfig({
+  file,
+  text,
+  env,
+}: {
+  readonly file: string;
+  readonly text: string;
+  readonly env: Env;
+}): Loaded {
   const main = readDocument(file, text, env);
   // What a broken document says beyond its syntax error would only mislead, and so does the lack of what it defines.
   if (isBroken(main)) return { ok: false, problems: main.problems };

@@ -31,7 +31,8 @@ import { createCertificates } from '../certificates/certificates.ts';
 import { createAnswerBoard } from '../certificates/solvers/answer_board.ts';
 import { findAnswer } from '../certificates/solvers/kept_answers.ts';
 import { createFileStorage } from '../certificates/storage/file_storage.ts';
-import { formatProblem, loadConfig } from '../config/load.ts';
+import { formatProblem } from '../config/load.ts';
+import type { Loaded } from '../config/load.ts';
 import type { Config, MetricsConfig, ServiceConfig } from '../config/config.ts';
 import { sleep } from '../lifecycle.ts';
 import type { LogFormat, Logger } from '../log.ts';
@@ -54,6 +55,8 @@ const UNKNOWN_SERVICE: ServiceTargets = {
 
 export interface ControlPlaneOptions {
   readonly config: Config;
+  /** The configuration as it is now written. */
+  readonly reread: () => Loaded;
   /** renew: nothing is served or renewed but what is asked for. */
   readonly purpose?: 'serve' | 'renew';
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -245,7 +248,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   };
 
   const reload = async (): Promise<ReloadOutcome> => {
-    const loaded = loadConfig({ file: config.file, env });
+    const loaded = options.reread();
     if (!loaded.ok) return { ok: false, reason: 'the file has problems', problems: loaded.problems };
     try {
       return await apply(loaded.config);
