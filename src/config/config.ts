@@ -192,8 +192,7 @@ export interface ServiceConfig {
   readonly directory: string;
   /** Of files and of `env`, which goes before. */
   readonly env: Readonly<Record<string, string>>;
-  /** null: the owner of the directory, or nobody, when started as root. */
-  readonly user: string | null;
+  readonly identity: WorkerIdentityConfig;
   readonly workers: number;
   /** Requests in flight for each worker; 0: no limit. */
   readonly concurrency: number;
@@ -241,6 +240,23 @@ export interface ServiceConfig {
     readonly eventIdleMs: number;
     readonly idleMs: number;
   };
+}
+
+export interface WorkerIdentityConfig {
+  /** null: the owner of the directory, or nobody, when started as root. */
+  readonly user: string | null;
+  /** null: the user's. */
+  readonly group: string | null;
+  /** Supplementary groups; null: those the user has. */
+  readonly groups: readonly string[] | null;
+  /** null: files are for the worker and the proxies' group. */
+  readonly umask: number | null;
+  /** −20 to 19; null: ours. */
+  readonly nice: number | null;
+  /** CPUs as taskset takes them (`0-3,6`); null: all. */
+  readonly cpuAffinity: string | null;
+  /** By prlimit's names (`nofile`, `core`, `as` …), soft and hard; null: unlimited. */
+  readonly rlimits: Readonly<Record<string, number | null>>;
 }
 
 export interface UpstreamConfig {

@@ -208,6 +208,18 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ],
   ],
   [
+    'rights and limits that cannot be',
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    umask: "888"\n    nice: 20\n    cpu_affinity: "0-"\n    rlimits: { nofile: -1, files: 1 }\n    groups: audio\n',
+    [
+      '5:12 services.web.umask: is not three octal digits such as "027"; it is "888"',
+      '6:11 services.web.nice: must be at most 19; it is "20"',
+      '7:19 services.web.cpu_affinity: is not a list of CPUs such as "0-3,6"; it is "0-"',
+      '8:24 services.web.rlimits.nofile: must be at least 0; it is "-1"',
+      '8:28 services.web.rlimits.files: is not a known key; known here: as, core, cpu, data, fsize, memlock, nofile, nproc, stack',
+      '9:13 services.web.groups: must be a list; it is "audio"',
+    ],
+  ],
+  [
     'a CA that cannot ask',
     'entrypoints: { https: { address: ":443" } }\nacme: { agree_tos: true, challenges: [http-01] }\nsites: [{ hosts: [a.example], service: web }]\nservices: { web: { command: a } }\n',
     ['1:14 entrypoints: none fits acme.challenges: http-01 needs one without TLS, tls-alpn-01 one with'],

@@ -136,6 +136,10 @@ export const siteSchema = z.strictObject({
   max_body_size: size(0),
 });
 
+const rlimit = z.union([z.literal('unlimited'), count(0, Number.MAX_SAFE_INTEGER)]).optional();
+/** A user or a group, by name or number. */
+const identity = z.union([text, count(0)]).transform(String);
+
 export const serviceSchema = z.strictObject({
   command: command.optional(),
   upstreams: z
@@ -146,10 +150,31 @@ export const serviceSchema = z.strictObject({
   directory: text.default('.'),
   env: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
   env_file: z.union([text, z.array(text)]).default([]),
-  user: z
-    .union([text, count(0)])
-    .transform(String)
+  user: identity.optional(),
+  group: identity.optional(),
+  groups: z.array(identity).optional(),
+  umask: z
+    .string()
+    .refine((digits) => /^0?[0-7]{3}$/.test(digits), 'is not three octal digits such as "027"')
     .optional(),
+  nice: z.int().min(-20).max(19).optional(),
+  cpu_affinity: z
+    .string()
+    .refine((list) => /^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$/.test(list), 'is not a list of CPUs such as "0-3,6"')
+    .optional(),
+  rlimits: z
+    .strictObject({
+      as: rlimit,
+      core: rlimit,
+      cpu: rlimit,
+      data: rlimit,
+      fsize: rlimit,
+      memlock: rlimit,
+      nofile: rlimit,
+      nproc: rlimit,
+      stack: rlimit,
+    })
+    .prefault({}),
   workers: z.union([z.literal('auto'), count(1, 1_000)]).default('auto'),
   concurrency: count(0).default(0),
   memory: z.strictObject({ soft: size(0), hard: size(0) }).prefault({}),
@@ -196,14 +221,8 @@ export const serviceSchema = z.strictObject({
 
 /** Sections are parsed one by one, so that a mistake in one does not hide those in another. */
 export const sections = {
-  user: z
-    .union([text, count(0)])
-    .transform(String)
-    .optional(),
-  group: z
-    .union([text, count(0)])
-    .transform(String)
-    .optional(),
+  user: identity.optional(),
+  group: identity.optional(),
   runtime_directory: text.default('/run/proxy'),
   entrypoints: z.record(z.string(), entrypoint).prefault({ http: { address: ':80' }, https: { address: ':443' } }),
   trusted_proxies: z.array(text).default([]),

@@ -72,7 +72,15 @@ export function buildService(
     serverName: service.tls.server_name ?? null,
     directory,
     env,
-    user: service.user ?? null,
+    identity: {
+      user: service.user ?? null,
+      group: service.group ?? null,
+      groups: service.groups ?? null,
+      umask: service.umask === undefined ? null : Number.parseInt(service.umask, 8),
+      nice: service.nice ?? null,
+      cpuAffinity: service.cpu_affinity ?? null,
+      rlimits: buildLimits(service.rlimits),
+    },
     workers: service.workers === 'auto' ? cpus : service.workers,
     concurrency: service.concurrency,
     memory,
@@ -121,6 +129,14 @@ function buildHealthCheck(health: ServiceInput['health_check']): ServiceConfig['
     rise: health.rise,
     fall: health.fall,
   };
+}
+
+function buildLimits(limits: ServiceInput['rlimits']): ServiceConfig['identity']['rlimits'] {
+  return Object.fromEntries(
+    Object.entries(limits).flatMap(([name, limit]) =>
+      limit === undefined ? [] : [[name, limit === 'unlimited' ? null : limit] as const],
+    ),
+  );
 }
 
 /** What only makes sense for workers of ours. */

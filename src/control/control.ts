@@ -133,6 +133,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const run = (service: ServiceConfig): RunningService =>
     startService(service, {
       runtimeDirectory: config.runtimeDirectory,
+      stateDirectory: config.stateDirectory,
       proxyIdentity: identity,
       guard,
       records: lock,

@@ -1,25 +1,29 @@
 /** Which user runs what. Only root can choose; anyone else runs everything as who they are. */
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
+import type { ServiceConfig } from '../config/config.ts';
 import type { Identity } from '../snapshot.ts';
+import type { WorkerIdentity } from '../workers/exec_chain.ts';
 
 export class IdentityError extends Error {}
 
 /** A user of /etc/passwd by name, or a numeric `uid` or `uid:gid`. */
 export function findUser(user: string, group: string | null = null): Identity {
   const numeric = /^(\d+)(?::(\d+))?$/.exec(user);
-  let identity: Identity | undefined;
-  if (numeric !== null) {
-    const uid = Number(numeric[1]);
-    identity = { uid, gid: Number(numeric[2] ?? numeric[1]), name: user };
-  } else {
-    for (const line of lines('/etc/passwd')) {
-      const [name, , uid, gid] = line.split(':');
-      if (name === user) identity = { uid: Number(uid), gid: Number(gid), name: user };
-    }
-  }
-  if (identity === undefined) throw new IdentityError(`there is no user "${user}" on this machine`);
+  const identity =
+    numeric === null
+      ? findPasswd('name', user)
+      : { uid: Number(numeric[1]), gid: Number(numeric[2] ?? numeric[1]), name: user };
+  if (identity === null) throw new IdentityError(`there is no user "${user}" on this machine`);
   return group === null ? identity : { ...identity, gid: findGroup(group) };
+}
+
+function findPasswd(by: 'name' | 'uid', wanted: string): Identity | null {
+  for (const line of lines('/etc/passwd')) {
+    const [name = '', , uid, gid] = line.split(':');
+    if ((by === 'name' ? name : uid) === wanted) return { uid: Number(uid), gid: Number(gid), name };
+  }
+  return null;
 }
 
 export function findGroup(group: string): number {
@@ -31,6 +35,14 @@ export function findGroup(group: string): number {
   throw new IdentityError(`there is no group "${group}" on this machine`);
 }
 
+/** Those of /etc/group that name a user as a member. */
+function groupsOf(user: string): number[] {
+  return lines('/etc/group').flatMap((line) => {
+    const [, , gid, members = ''] = line.split(':');
+    return members.split(',').includes(user) ? [Number(gid)] : [];
+  });
+}
+
 function lines(file: string): string[] {
   try {
     return readFileSync(file, 'utf8').split('\n');
@@ -39,40 +51,82 @@ function lines(file: string): string[] {
   }
 }
 
-export interface ChosenIdentity {
+export interface Chosen<T> {
   /** null: who we are. */
-  readonly identity: Identity | null;
+  readonly identity: T;
   /** What an operator should know about this choice. */
   readonly warning: string | null;
 }
 
 /**
- * The proxies' identity once they have what they need: the configured one, else nobody. A runtime directory nobody can
- * reach leaves them root, with a warning: they could not connect to the workers' sockets in it.
+ * The proxies' identity once they have what they need: the configured one, else `proxy` where the machine has such a user,
+ * so that they share nothing with what runs as nobody, else nobody. A runtime directory others cannot reach leaves them
+ * root, with a warning: they could not connect to the workers' sockets in it.
  */
-export function proxyIdentity(user: string | null, group: string | null, runtimeDirectory: string): ChosenIdentity {
-  if (process.getuid?.() !== 0) return { identity: null, warning: null };
-  if (user === 'root') return { identity: null, warning: null };
-  const identity = findUser(user ?? 'nobody', group);
+export function proxyIdentity(
+  user: string | null,
+  group: string | null,
+  runtimeDirectory: string,
+): Chosen<Identity | null> {
+  if (process.getuid?.() !== 0 || user === 'root') return { identity: null, warning: null };
+  const identity = findUser(user ?? (findPasswd('name', 'proxy') === null ? 'nobody' : 'proxy'), group);
   if (user !== null || othersMayPass(path.dirname(runtimeDirectory))) return { identity, warning: null };
   const warning = `proxies run as root: ${runtimeDirectory} is in a folder closed to other users; set "user" or open it`;
   return { identity: null, warning };
 }
 
+/** What is not the workers'. */
+export interface Ours {
+  /** null: they are who we are. */
+  readonly proxies: Identity | null;
+  readonly stateDirectory: string;
+}
+
 /**
- * A service's user: the one it names, else the owner of its directory, else (when that is root) nobody, as Passenger does.
- * A directory nobody may enter leaves root, with a warning.
+ * Who a service's workers are: the user it names, else the owner of its directory, else (when that is root) nobody, as
+ * Passenger does. A directory nobody may enter leaves root. The warning says what keeps them from being strangers to us.
  */
-export function workerIdentity(user: string | null, directory: string, executable: string): ChosenIdentity {
-  if (process.getuid?.() !== 0) return { identity: null, warning: null };
-  if (user === 'root') return { identity: null, warning: null };
-  if (user !== null) return { identity: findUser(user), warning: null };
+export function workerIdentity(
+  { identity: named, directory }: Pick<ServiceConfig, 'identity' | 'directory'>,
+  executable: string,
+  ours: Ours,
+): Chosen<WorkerIdentity | null> {
+  if (process.getuid?.() !== 0) {
+    return { identity: null, warning: `they run as who we are, which is not root: ${REACH}` };
+  }
+  const user = named.user ?? ownerOf(directory);
+  const others = named.group !== null || named.groups !== null;
+  if (user === null && !others) {
+    const closed = [directory, executable].find((target) => path.isAbsolute(target) && !othersMayEnter(target));
+    if (closed !== undefined) {
+      return { identity: null, warning: `they run as root: ${closed} is closed to other users; set "user" or open it` };
+    }
+  }
+  if (user === 'root' && !others) return { identity: null, warning: `they run as root: ${REACH}` };
+  const groups = named.groups?.map(findGroup) ?? null;
+  const identity = { ...findUser(user ?? 'nobody', named.group), groups };
+  return { identity, warning: exposure(identity, ours) };
+}
+
+const REACH = 'they can read the keys and use the admin socket';
+
+function exposure({ uid, gid, groups, name }: WorkerIdentity, { proxies, stateDirectory }: Ours): string | null {
+  if (uid === 0) return `they run as root: ${REACH}`;
+  if (statSync(stateDirectory, { throwIfNoEntry: false })?.uid === uid) {
+    return `they run as ${name}, who owns ${stateDirectory}: they can read the keys`;
+  }
+  if (proxies?.uid === uid) return `they run as ${name}, as the proxies do: they can disturb them; set "user"`;
+  if (proxies !== null && [gid, ...(groups ?? groupsOf(name))].includes(proxies.gid)) {
+    return "they are in the proxies' group: they can connect to the workers of all services";
+  }
+  return null;
+}
+
+/** null: it is root's. */
+function ownerOf(directory: string): string | null {
   const { uid, gid } = statSync(directory);
-  if (uid !== 0) return { identity: { uid, gid, name: String(uid) }, warning: null };
-  const nobody = findUser('nobody');
-  const closed = [directory, executable].find((target) => path.isAbsolute(target) && !othersMayEnter(target));
-  if (closed === undefined) return { identity: nobody, warning: null };
-  return { identity: null, warning: `runs as root: ${closed} is closed to other users; set "user" or open it` };
+  if (uid === 0) return null;
+  return findPasswd('uid', String(uid))?.name ?? `${uid}:${gid}`;
 }
 
 /** Whether users without any rights of their own can read a path and pass every folder above it. */

@@ -64,7 +64,12 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
 
 /** Whether workers of `before` cannot be those of `next`: what a process is started with differs. */
 export function needsOtherWorkers(before: ServiceConfig, next: ServiceConfig): boolean {
-  const process = ({ command, directory, env, user }: ServiceConfig): unknown[] => [command, directory, env, user];
+  const process = ({ command, directory, env, identity }: ServiceConfig): unknown[] => [
+    command,
+    directory,
+    env,
+    identity,
+  ];
   return !same(process(before), process(next)) || before.healthCheck.type !== next.healthCheck.type;
 }
 

@@ -8,16 +8,20 @@ import type { WorkerRecords } from '../workers/records.ts';
 import { planCommand } from '../workers/presets.ts';
 import { createSupervisor } from '../workers/supervisor.ts';
 import type { RollResult, Supervisor, WorkerStatus } from '../workers/supervisor.ts';
+import type { WorkerIdentity } from '../workers/exec_chain.ts';
+import { launchWarnings } from '../workers/launch.ts';
 import type { LaunchedService } from '../workers/launch.ts';
 import type { ServiceState } from '../workers/states.ts';
 import { needsOtherWorkers } from './reload.ts';
 import { createUpstreamChecks } from '../workers/upstream_checks.ts';
 import type { UpstreamChecks } from '../workers/upstream_checks.ts';
 import { workerIdentity } from './identity.ts';
+import type { Chosen } from './identity.ts';
 import type { ServiceTargets } from './parts.ts';
 
 export interface ServicesOptions {
   readonly runtimeDirectory: string;
+  readonly stateDirectory: string;
   readonly proxyIdentity: Identity | null;
   readonly guard: Guard;
   readonly records: WorkerRecords;
@@ -68,6 +72,7 @@ export interface Hold {
 
 export function startService(initial: ServiceConfig, options: ServicesOptions): RunningService {
   let config = initial;
+  const proxyGid = options.proxyIdentity?.gid ?? null;
   const log = options.log.with({ service: config.name });
   let supervisor: Supervisor | null = null;
   let held: Hold | null = null;
@@ -80,26 +85,25 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
   };
   let checks: UpstreamChecks | null = null;
 
-  const identityOf = (service: ServiceConfig): Identity | null => {
-    const { identity, warning } = workerIdentity(service.user, service.directory, process.execPath);
-    if (warning !== null) log.warn('worker_identity', { warning });
-    return identity;
-  };
-  /** Once for each definition, before any of its workers. */
+  const chooseIdentity = (service: ServiceConfig): Chosen<WorkerIdentity | null> =>
+    workerIdentity(service, process.execPath, {
+      proxies: options.proxyIdentity,
+      stateDirectory: options.stateDirectory,
+    });
+  /** Once for each definition, before any of its workers: also a user nobody knows is told then. */
   const announce = (service: LaunchedService): void => {
-    // A user nobody knows is told before anything is started.
-    identityOf(service);
-    const { shown, warnings } = planCommand(service);
-    log.info('worker_command', { command: shown });
-    for (const warning of warnings) log.warn('worker_command', { warning });
+    const { identity, warning } = chooseIdentity(service);
+    if (warning !== null) log.warn('worker_identity', { warning });
+    log.info('worker_command', { command: planCommand(service).shown });
+    for (const told of launchWarnings({ service, identity, proxyGid })) log.warn('worker_command', { warning: told });
   };
   const startSupervisor = (service: LaunchedService): Supervisor => {
     announce(service);
     return createSupervisor({
       service,
       runtimeDirectory: options.runtimeDirectory,
-      identityOf,
-      proxyGid: options.proxyIdentity?.gid ?? null,
+      identityOf: (one) => chooseIdentity(one).identity,
+      proxyGid,
       guard: options.guard,
       records: options.records,
       log,

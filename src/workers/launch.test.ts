@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { workerEnvironment } from './environment.ts';
-import { launchWorker, LaunchError } from './launch.ts';
+import { launchWarnings, launchWorker, LaunchError } from './launch.ts';
 import type { Launched, LaunchedService } from './launch.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { serviceConfig } from '../../test/support/values.ts';
@@ -176,3 +176,62 @@ function ask(socketPath: string): Promise<string> {
     request.once('error', reject);
   });
 }
+
+const OWN = serviceConfig().identity;
+/** Tells what it was given, then lives on. */
+const TELL =
+  'umask; ulimit -n; ulimit -c; nice; grep Cpus_allowed_list /proc/self/status; cat /proc/self/oom_score_adj; exec sleep 60';
+
+for (const [how, searchPath] of [
+  ['with the programs of util-linux', process.env['PATH'] ?? ''],
+  ['without them', '/nowhere'],
+] as const) {
+  test(`sets umask, limits and priority ${how}, and offers the worker to the OOM killer first`, async () => {
+    const before = process.env['PATH'];
+    // Found at their places, not through PATH.
+    const env = { PATH: '/usr/bin:/bin' };
+    const identity = { ...OWN, umask: 0o027, nice: 7, cpuAffinity: '0', rlimits: { nofile: 200, core: 0 } };
+    const command = ['/bin/sh', '-c', `sleep 0.2; ${TELL}`];
+    const where = { slot: 3, generation: 7, runtimeDirectory: folder, identity: null, proxyGid: null };
+    const one = { ...service(command, env), identity };
+    process.env['PATH'] = searchPath;
+    let launched: Launched;
+    let warnings: readonly string[];
+    try {
+      warnings = launchWarnings({ ...where, service: one });
+      launched = await launchWorker({ ...where, service: one });
+    } finally {
+      process.env['PATH'] = before;
+    }
+    try {
+      let text = '';
+      for await (const chunk of launched.child.stdout) if ((text += String(chunk)).split('\n').length > 6) break;
+      const words = text.trim().split(/\s+/);
+      assert.deepEqual(words.toSpliced(5, 1), ['0027', '200', '0', '7', 'Cpus_allowed_list:', '500']);
+      if (searchPath === '/nowhere') {
+        assert.deepEqual(
+          warnings.map((warning) => /(\w+)\(1\)/.exec(warning)?.[1]),
+          ['taskset', 'prlimit', 'setpriv'],
+        );
+      } else {
+        assert.equal(words[5], '0');
+        assert.deepEqual(warnings, []);
+      }
+    } finally {
+      process.kill(-launched.pid, 'SIGKILL');
+    }
+  });
+}
+
+test('a umask that closes the socket to the proxies is warned about', () => {
+  const told = (command: string, umask: number): string =>
+    launchWarnings({
+      service: { ...service([command]), identity: { ...OWN, umask } },
+      identity: null,
+      proxyGid: 13,
+    }).join();
+  assert.match(told('{socket}', 0o022), /"umask" may close/);
+  assert.equal(told('{socket}', 0o007), '');
+  assert.equal(told('{fd}', 0o022), '');
+  assert.equal(told('{port}', 0o022), '');
+});

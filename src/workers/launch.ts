@@ -1,15 +1,18 @@
 /** Starting one process of a service: its address, its environment, its rights. */
 import { spawn } from 'node:child_process';
 import type { ChildProcessByStdio } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import type { AddressInfo } from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import type { ServiceConfig } from '../config/config.ts';
-import type { Address, Identity } from '../snapshot.ts';
-import { findCommand, findInPath } from './commands.ts';
-import { passwdEntry, workerEnvironment } from './environment.ts';
+import type { Address } from '../snapshot.ts';
+import { findCommand } from './commands.ts';
+import { workerEnvironment } from './environment.ts';
+import { execChain, findTools } from './exec_chain.ts';
+import type { Chain, WorkerIdentity } from './exec_chain.ts';
 import { planCommand } from './presets.ts';
 import type { Listening } from './presets.ts';
 
@@ -22,7 +25,7 @@ export interface LaunchOptions {
   readonly generation: number;
   readonly runtimeDirectory: string;
   /** null: ours. */
-  readonly identity: Identity | null;
+  readonly identity: WorkerIdentity | null;
   /** The group that may connect to the worker's socket; null: our own. */
   readonly proxyGid: number | null;
 }
@@ -48,14 +51,13 @@ export class LaunchError extends Error {
   }
 }
 
-const SETPRIV = findInPath('setpriv', process.env['PATH'] ?? '');
 const LOOPBACK = '127.0.0.1';
 /** Closed to all but the worker and, where the folder's group is theirs, the proxies. */
 const SOCKET_UMASK = 0o007;
 /** The first descriptor after the standard ones, as systemd counts them. */
 const INHERITED_FD = 3;
-/** LISTEN_PID is the worker's own pid, which nobody can know before it is there. */
-const ANNOUNCE_FD = ['/bin/sh', '-c', 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', 'sh'];
+/** When memory ends the kernel is to take a worker, not what all of them depend on. */
+const OOM_SCORE_ADJ = 500;
 
 export async function launchWorker(options: LaunchOptions): Promise<Launched> {
   const { service, slot, generation, identity } = options;
@@ -76,25 +78,20 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
   const env = workerEnvironment({ ...options, service: { ...service, env: filled }, address, preset: plan.env });
   const [command = '', ...args] = plan.command.map(fill);
   const executable = findExecutable(command, service.directory, env['PATH'] ?? '');
-  const words = [
-    ...(SETPRIV === null ? [] : [SETPRIV, ...privileges(identity), '--']),
-    ...(plan.listening.on === 'fd' ? ANNOUNCE_FD : []),
-    executable,
-    ...args,
-  ];
+  const chain = chainOf(service, identity);
+  const words = [...chain.words, executable, ...args];
 
+  const bound = plan.listening.on === 'fd' ? bind(socket) : null;
   // The socket must be closed to others from its first moment; a worker's files are its own affair otherwise.
-  const umask = process.umask(SOCKET_UMASK);
+  const umask = process.umask(service.identity.umask ?? SOCKET_UMASK);
   let child: WorkerProcess;
-  let bound: net.BoundSocket | null = null;
   try {
-    if (plan.listening.on === 'fd') bound = bind(socket);
     child = spawn(words[0] ?? '', words.slice(1), {
       cwd: service.directory,
       env,
       stdio: ['ignore', 'pipe', 'pipe', ...(bound === null ? [] : [bound.fd()])],
       detached: true,
-      ...(SETPRIV === null && identity !== null ? { uid: identity.uid, gid: identity.gid } : {}),
+      ...chain.spawnAs,
     }) as WorkerProcess;
   } finally {
     process.umask(umask);
@@ -110,6 +107,7 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
   }
   // The worker has a descriptor of its own, but closing ours takes the path away.
   child.once('exit', cleanUp);
+  favour(pid, service.identity.nice);
   return { child, pid, address };
 }
 
@@ -125,18 +123,61 @@ async function addressOf(listening: Listening, socket: string): Promise<Address>
   }
 }
 
-function privileges(identity: Identity | null): string[] {
-  const words = ['--pdeathsig', 'KILL'];
-  if (identity === null) return words;
-  const groups = passwdEntry(identity.uid) === null ? '--clear-groups' : '--init-groups';
-  return [...words, '--reuid', String(identity.uid), '--regid', String(identity.gid), groups];
+/** What an operator should know of how workers of a service are started here; the same for each of them. */
+export function launchWarnings({
+  service,
+  identity,
+  proxyGid,
+}: Pick<LaunchOptions, 'service' | 'identity' | 'proxyGid'>): readonly string[] {
+  const plan = planCommand(service);
+  const { umask, nice } = service.identity;
+  const warnings = [...plan.warnings, ...chainOf(service, identity).warnings];
+  // Proxies of another user connect by the rights of their group, and connecting is writing.
+  if (plan.listening.on === 'socket' && proxyGid !== null && umask !== null && (umask & 0o020) !== 0) {
+    warnings.push(
+      '"umask" may close the worker\'s socket to the proxies: use {fd} instead of {socket}, or one like "007"',
+    );
+  }
+  if (nice !== null && nice < os.getPriority() && process.getuid?.() !== 0)
+    warnings.push('"nice" below ours needs root');
+  return warnings;
+}
+
+function chainOf(service: LaunchedService, identity: WorkerIdentity | null): Chain {
+  return execChain({
+    limits: service.identity,
+    identity,
+    listenFds: planCommand(service).listening.on === 'fd',
+    tools: findTools(process.env['PATH'] ?? ''),
+  });
+}
+
+/** Right after the start, before it has children, which inherit it. */
+function favour(pid: number, nice: number | null): void {
+  try {
+    // Raising it needs no rights.
+    const file = `/proc/${pid}/oom_score_adj`;
+    if (Number(readFileSync(file, 'latin1')) < OOM_SCORE_ADJ) writeFileSync(file, String(OOM_SCORE_ADJ));
+  } catch {
+    // Not Linux, or it is gone already.
+  }
+  try {
+    if (nice !== null) os.setPriority(pid, nice);
+  } catch {
+    // Told by `launchWarnings`, or it is gone already.
+  }
 }
 
 /** Bound by us and not listening: that is up to who inherits it. */
 function bind(socket: string): net.BoundSocket {
   // The types do not know `path` yet.
   const options: net.BoundSocketOptions & { readonly path: string } = { path: socket };
-  return new net.BoundSocket(options);
+  const umask = process.umask(SOCKET_UMASK);
+  try {
+    return new net.BoundSocket(options);
+  } finally {
+    process.umask(umask);
+  }
 }
 
 /** The worker's socket path, in a folder it may write and only the proxies may enter. */

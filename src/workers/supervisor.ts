@@ -5,6 +5,7 @@
 import os from 'node:os';
 import { nextStart, NO_HISTORY } from './backoff.ts';
 import type { History } from './backoff.ts';
+import type { WorkerIdentity } from './exec_chain.ts';
 import { LaunchError } from './launch.ts';
 import type { LaunchedService } from './launch.ts';
 import { oversee } from './overseer.ts';
@@ -18,7 +19,7 @@ import { sleep, within } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
 import { createSlots } from '../pace.ts';
-import type { Identity, TargetEntry, TargetStats } from '../snapshot.ts';
+import type { TargetEntry, TargetStats } from '../snapshot.ts';
 
 /** Workers that start at once would all import the same at the same moment. */
 const STARTS_AT_ONCE = Math.ceil(os.availableParallelism() / 2);
@@ -52,7 +53,7 @@ export interface SupervisorOptions {
   readonly service: LaunchedService;
   readonly runtimeDirectory: string;
   /** Who its workers are; null: who we are. */
-  readonly identityOf: (service: LaunchedService) => Identity | null;
+  readonly identityOf: (service: LaunchedService) => WorkerIdentity | null;
   readonly proxyGid: number | null;
   readonly guard: { add(group: number): void; remove(group: number): void };
   readonly records: WorkerRecords;
