@@ -60,10 +60,12 @@ function describe(status: unknown): string {
       ...each(service['workers']).map((row) => [
         ...[row['id'], row['pid'], row['state']].map(text),
         age(row['started_at']),
-        ...[row['restarts'], row['in_flight']].map(text),
+        restarts(row),
+        text(row['in_flight']),
         size(row['memory']),
         percent(row['cpu']),
-        ...[row['lost_lines'], row['last_exit']].map(text),
+        text(row['lost_lines']),
+        lastExit(row),
       ]),
       ...each(service['upstreams']).map((row) => [
         text(row['id']),
@@ -101,6 +103,20 @@ function size(bytes: unknown): string {
 
 function percent(share: unknown): string {
   return typeof share === 'number' ? `${(share * 100).toFixed(0)} %` : '-';
+}
+
+/** `3 (boot 2, oom 1)` */
+function restarts(row: Readonly<Record<string, unknown>>): string {
+  const reasons = Object.entries(fields(row['restarts_by_reason'])).map(
+    ([reason, count]) => `${reason} ${text(count)}`,
+  );
+  return reasons.length === 0 ? text(row['restarts']) : `${text(row['restarts'])} (${reasons.join(', ')})`;
+}
+
+/** `signal SIGKILL (oom)` */
+function lastExit(row: Readonly<Record<string, unknown>>): string {
+  const { last_exit: exit, last_exit_reason: reason } = row;
+  return exit === null || reason === undefined ? text(exit) : `${text(exit)} (${text(reason)})`;
 }
 
 function age(started: unknown): string {

@@ -120,6 +120,7 @@ function status(plane: ControlPlane): unknown {
         memory: worker.usage?.memory ?? null,
         cpu: worker.usage?.cpu ?? null,
         last_exit: worker.lastExit,
+        last_exit_reason: worker.lastExitReason,
         lost_lines: worker.lostLines,
         in_flight: inFlight.get(worker.id) ?? 0,
       })),

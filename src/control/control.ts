@@ -38,6 +38,7 @@ import { sleep } from '../lifecycle.ts';
 import type { LogFormat, Logger } from '../log.ts';
 import type { Identity } from '../snapshot.ts';
 import { createGuard } from '../workers/guard.ts';
+import { watchOutOfMemory } from '../workers/out_of_memory.ts';
 import { createGroupUsages } from '../workers/process_usage.ts';
 import { lockRuntimeDirectory } from '../workers/records.ts';
 import type { RuntimeLock } from '../workers/records.ts';
@@ -97,6 +98,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 
   const storage = createFileStorage(config.stateDirectory);
+  const stopped = new AbortController();
+  const outOfMemory = watchOutOfMemory(stopped.signal);
   const usages = createGroupUsages();
   const services = new Map<string, RunningService>();
   let stopping: Promise<void> | null = null;
@@ -140,6 +143,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       log,
       onChange: () => void publishUpstreams(),
       stats: (target) => pool.targetStats(target),
+      outOfMemory: outOfMemory.recently,
       usage: usages.of,
       release: async (target) => {
         await publishUpstreams();
@@ -148,7 +152,6 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     });
 
   const board = createAnswerBoard((part) => pool.publish('challenges', part));
-  const stopped = new AbortController();
   const ticketKeys = createTicketKeys((part) => pool.publish('ticket_keys', part), stopped.signal);
   const certificates = createCertificates({
     config,

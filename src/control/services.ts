@@ -32,6 +32,8 @@ export interface ServicesOptions {
   readonly release: (targetId: string) => Promise<void>;
   /** What proxies tell of a target; null: nothing yet. */
   readonly stats: (targetId: string) => TargetStats | null;
+  /** Whether the kernel has killed this process, that has just ended, for want of memory. */
+  readonly outOfMemory: (pid: number) => boolean;
   /** What a process group holds and takes; null: not known. */
   readonly usage: (group: number) => GroupUsage | null;
 }
@@ -110,6 +112,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       onChange,
       release: options.release,
       stats: options.stats,
+      outOfMemory: options.outOfMemory,
       usage: options.usage,
     });
   };

@@ -16,12 +16,27 @@ export const NEXT: Readonly<Record<WorkerState, readonly WorkerState[]>> = {
   stopped: [],
 };
 
-/** Why a worker left, or another takes its place. */
-export type Reason =
-  | 'crash'
+/** Why one has ended that nobody told to, or how it did when it was told. */
+export type Cause =
+  /** Before it was ready. */
   | 'boot'
   /** It cannot be run at all: not found, or its directory is not there. */
   | 'command'
+  /** Somebody else had its port: with another it may work. */
+  | 'port_taken'
+  /** The kernel, for want of memory. */
+  | 'oom'
+  /** KILL, of somebody. */
+  | 'killed'
+  /** Another signal of somebody. */
+  | 'signal'
+  | 'crash'
+  /** It said that all was well. */
+  | 'clean';
+
+/** Why a process left, or another takes its place. */
+export type Reason =
+  | Cause
   | 'liveness'
   | 'memory'
   | 'max_requests'
@@ -30,6 +45,9 @@ export type Reason =
   | 'scale'
   | 'operator'
   | 'stop';
+
+/** Ends that are its own doing. */
+export const FAULTS: ReadonlySet<Reason> = new Set<Reason>(['boot', 'command', 'port_taken', 'crash', 'clean']);
 
 /** A place for a worker that has none: before its first, between two, after too many, and for good. */
 export type VacantState = 'waiting' | 'backoff' | 'fatal' | 'stopped';

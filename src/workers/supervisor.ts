@@ -3,18 +3,20 @@
  * is a target that is there when it is ready and gone before it is asked to end.
  */
 import os from 'node:os';
-import { nextStart, NO_HISTORY } from './backoff.ts';
-import type { History } from './backoff.ts';
+import { OTHER_PORTS, WORKERS } from './backoff.ts';
 import type { WorkerIdentity } from './exec_chain.ts';
+import { describeExit } from './exits.ts';
 import { LaunchError } from './launch.ts';
 import type { LaunchedService } from './launch.ts';
 import { oversee } from './overseer.ts';
+import { createPlace } from './place.ts';
+import type { Place, PlaceStatus } from './place.ts';
 import type { GroupUsage } from './process_usage.ts';
 import type { WorkerRecords } from './records.ts';
 import { serviceState } from './states.ts';
 import type { Reason, ServiceState, VacantState, WorkerState } from './states.ts';
 import { createWorker } from './worker.ts';
-import type { End, Worker } from './worker.ts';
+import type { Worker } from './worker.ts';
 import { sleep, within } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
@@ -29,7 +31,7 @@ const MIN_READY_MS = 2_000;
 /** Of a worker's last words, with the event of its end. */
 const TOLD_LINES = 20;
 
-export interface WorkerStatus {
+export interface WorkerStatus extends PlaceStatus {
   readonly id: string;
   readonly slot: number;
   readonly pid: number | null;
@@ -37,12 +39,6 @@ export interface WorkerStatus {
   /** Milliseconds since the epoch; 0: never. */
   readonly startedAt: number;
   readonly readyAt: number;
-  /** When the next attempt is made; null: none is waited for. */
-  readonly nextStartAt: number | null;
-  readonly restarts: number;
-  readonly restartsByReason: Readonly<Partial<Record<Reason, number>>>;
-  /** How the worker before this one ended. */
-  readonly lastExit: string | null;
   /** Of its process group; null: not known. */
   readonly usage: GroupUsage | null;
   /** Of what it and those before it wrote, lines the log did not get. */
@@ -64,6 +60,8 @@ export interface SupervisorOptions {
   readonly release: (targetId: string) => Promise<void>;
   /** What proxies tell of a target; null: nothing yet. */
   readonly stats?: (targetId: string) => TargetStats | null;
+  /** Whether the kernel has killed this process, that has just ended, for want of memory. */
+  readonly outOfMemory?: (pid: number) => boolean;
   /** What a process group holds and takes; null: not known. */
   readonly usage?: (group: number) => GroupUsage | null;
 }
@@ -101,11 +99,7 @@ export interface Supervisor {
 interface Slot {
   readonly index: number;
   worker: Worker | null;
-  vacant: VacantState;
-  history: History;
-  nextStartAt: number | null;
-  restarts: Map<Reason, number>;
-  lastExit: string | null;
+  readonly place: Place;
   /** Of workers that have ended. */
   lostLines: number;
   /** False: it is not to be filled again. */
@@ -143,11 +137,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const newSlot = (index: number): Slot => ({
     index,
     worker: null,
-    vacant: 'waiting',
-    history: NO_HISTORY,
-    nextStartAt: null,
-    restarts: new Map(),
-    lastExit: null,
+    place: createPlace(WORKERS),
     lostLines: 0,
     wanted: true,
     wake: new AbortController(),
@@ -177,9 +167,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     return launched;
   };
 
-  const count = (slot: Slot, reason: Reason): void =>
-    void slot.restarts.set(reason, (slot.restarts.get(reason) ?? 0) + 1);
-
   /** One worker after the other, while the slot is wanted. */
   const keepFilled = async (slot: Slot): Promise<void> => {
     if (slot.index > 0) await Promise.race([anyReady.promise, aborted(stopping.signal)]);
@@ -192,12 +179,13 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           if (!slot.wanted || stopping.signal.aborted || slot.worker !== null) return;
           const worker = await launch(slot);
           slot.worker = worker;
-          slot.nextStartAt = null;
+          slot.place.fill();
           onChange();
           await worker.started;
         });
       } catch (error) {
-        if (!stopping.signal.aborted) await pause(slot, describeError(error), null, [], null, isHopeless(error));
+        const reason = isHopeless(error) ? 'command' : 'boot';
+        await pause(slot, { worker: null, exit: describeError(error), readyForMs: null, reason });
         continue;
       }
       await vacated(slot);
@@ -212,35 +200,21 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       // Another one is in its place.
       if (slot.worker !== worker) continue;
       slot.worker = null;
-      const how = end.signal === null ? `exit code ${end.code}` : `signal ${end.signal}`;
       if (worker.reason !== null && end.doom === null) {
-        count(slot, worker.reason);
+        slot.place.replaced(worker.reason);
         onChange();
       } else {
-        await pause(slot, end.doom ?? how, end, worker.tail(TOLD_LINES), worker);
+        const exit = end.doom ?? describeExit(end);
+        await pause(slot, { worker, exit, readyForMs: end.readyForMs, reason: worker.reason ?? end.cause });
       }
     }
   };
 
-  const pause = async (
-    slot: Slot,
-    exit: string,
-    end: End | null,
-    output: readonly string[],
-    worker: Worker | null = null,
-    hopeless = false,
-  ): Promise<void> => {
-    const killed = end !== null && !end.own;
-    const fate = { readyForMs: end?.readyForMs ?? null, hopeless, killed, now: Date.now() };
-    const { delayMs, fatal, history } = nextStart(fate, slot.history);
-    slot.history = history;
-    slot.lastExit = exit;
-    slot.vacant = fatal ? 'fatal' : 'backoff';
-    slot.nextStartAt = Date.now() + delayMs;
+  const pause = async (slot: Slot, { worker, exit, readyForMs, reason }: Failed): Promise<void> => {
     if (stopping.signal.aborted || !slot.wanted) return;
-    const reason = worker?.reason ?? (hopeless ? 'command' : fate.readyForMs === null ? 'boot' : 'crash');
-    count(slot, reason);
+    const { delayMs, fatal } = slot.place.ended({ readyForMs, reason }, exit);
     const fields = { worker: worker?.id ?? `${service.name}/${slot.index}`, pid: worker?.pid ?? null, exit, reason };
+    const output = worker?.tail(TOLD_LINES) ?? [];
     log.warn('worker_exited', { ...fields, restart_in_ms: delayMs, given_up: fatal, output });
     onChange();
     slot.wake = new AbortController();
@@ -255,16 +229,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       // One that is being started is the old one as soon as it is there.
       await slot.launching;
       const old = slot.worker;
-      const next = await launch(slot);
-      slot.successor = next;
-      const problem = (await next.started) ?? (await staysReady(next));
+      const { next, problem } = await launchSuccessor(slot);
       if (problem !== null) {
         await next.retire('rolling', 0);
         return { reason: `the new worker did not become ready: ${problem}`, output: next.tail(TOLD_LINES) };
       }
-      count(slot, reason);
+      slot.place.replaced(reason);
+      slot.place.forgive();
       slot.worker = next;
-      slot.history = NO_HISTORY;
       onChange();
       // Streams may take longer than the next worker should wait.
       if (old !== null) await within(old.retire(reason, grace()), service.timeouts.streamsMs, null);
@@ -277,6 +249,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       done.resolve();
       // One that waited for its next attempt has its worker by now, or waits on.
       if (slot.worker !== null) slot.wake.abort();
+    }
+  };
+
+  /** Somebody may have its port: then it gets another, a few times. */
+  const launchSuccessor = async (slot: Slot): Promise<{ next: Worker; problem: string | null }> => {
+    for (let ports = 1; ; ports++) {
+      const next = await launch(slot);
+      slot.successor = next;
+      const problem = (await next.started) ?? (await staysReady(next));
+      const portTaken = next.ended.aborted && (await next.exited).cause === 'port_taken';
+      if (!portTaken || ports > OTHER_PORTS || stopping.signal.aborted) return { next, problem };
     }
   };
 
@@ -363,18 +346,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     state: () => serviceState(slots.map(stateOf), slots.length, { rolling, stopped: stopping.signal.aborted }),
     snapshot: () =>
       slots.map((slot) => {
-        const { index, worker, restarts, lastExit, nextStartAt } = slot;
+        const { index, worker, place } = slot;
+        const past = place.status();
         return {
+          ...past,
           id: worker?.id ?? `${service.name}/${index}`,
           slot: index,
           pid: worker?.pid ?? null,
           state: stopping.signal.aborted && worker === null ? 'stopped' : stateOf(slot),
           startedAt: worker?.startedAt ?? 0,
           readyAt: worker?.readyAt ?? 0,
-          nextStartAt: worker === null ? nextStartAt : null,
-          restarts: [...restarts.values()].reduce((sum, one) => sum + one, 0),
-          restartsByReason: Object.fromEntries(restarts),
-          lastExit,
+          nextStartAt: worker === null ? past.nextStartAt : null,
           usage: worker === null ? null : (options.usage?.(worker.pid) ?? null),
           lostLines: slot.lostLines + (worker === null || worker.ended.aborted ? 0 : worker.lostLines),
         };
@@ -387,7 +369,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     scale: (wanted) => inTurn(() => scale(wanted)),
     retryNow: () => {
       for (const slot of slots) {
-        slot.history = NO_HISTORY;
+        slot.place.forgive();
         slot.wake.abort();
       }
     },
@@ -400,6 +382,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   };
 }
 
+/** What is known of a worker that ended by itself, or could not be started. */
+interface Failed {
+  readonly worker: Worker | null;
+  readonly exit: string;
+  readonly readyForMs: number | null;
+  readonly reason: Reason;
+}
+
 interface Failure {
   readonly reason: string;
   readonly output: readonly string[];
@@ -410,8 +400,8 @@ function isHopeless(error: unknown): boolean {
   return error instanceof LaunchError && error.code !== 'not_started';
 }
 
-function stateOf({ worker, vacant }: Slot): WorkerState | VacantState {
-  return worker?.state ?? vacant;
+function stateOf({ worker, place }: Slot): WorkerState | VacantState {
+  return worker?.state ?? place.vacant;
 }
 
 /** Those with the fewest long-lived connections first, then the oldest. */

@@ -9,8 +9,9 @@ import type { LaunchedService, LaunchOptions } from './launch.ts';
 import { readOutput } from './output.ts';
 import { plainTarget, probe } from './probe.ts';
 import type { WorkerRecords } from './records.ts';
+import { classifyExit, describeExit, READ_LINES } from './exits.ts';
 import { NEXT } from './states.ts';
-import type { Reason, WorkerState } from './states.ts';
+import type { Cause, Reason, WorkerState } from './states.ts';
 import { sleep, within } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 import type { Address } from '../snapshot.ts';
@@ -39,6 +40,8 @@ export interface WorkerOptions extends LaunchOptions {
   readonly onState: (worker: Worker, from: WorkerState) => void;
   /** Resolves when the target, which has left balancing, has no request any more. */
   readonly release: (targetId: string) => Promise<void>;
+  /** Whether the kernel has killed this process, that has just ended, for want of memory. */
+  readonly outOfMemory?: (pid: number) => boolean;
 }
 
 /** How it ended. */
@@ -49,8 +52,7 @@ export interface End {
   readonly doom: string | null;
   /** Milliseconds; null: it never was ready. */
   readonly readyForMs: number | null;
-  /** Nobody asked it to end: not we, and no signal from elsewhere. */
-  readonly own: boolean;
+  readonly cause: Cause;
 }
 
 export interface Worker {
@@ -109,20 +111,27 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
 
   const exited = new Promise<End>((resolve) => {
     child.once('exit', (code, signal) => {
-      const asked = state === 'stopping' || state === 'killing';
       const readyForMs = readyAt === 0 ? null : Date.now() - readyAt;
+      const known = {
+        code,
+        signal,
+        asked: state === 'stopping',
+        killed: state === 'killing',
+        wasReady: readyAt > 0,
+        outOfMemory: options.outOfMemory?.(pid) ?? false,
+      };
       ended.abort();
       // What the worker started ends with it: it would hold the worker's port, and nobody watches it.
       signalGroup(pid, 'SIGKILL');
       options.guard.remove(pid);
       options.records.remove(pid);
-      if (reason !== null && doom === null) {
-        const exit = signal === null ? `exit code ${code}` : `signal ${signal}`;
-        log.info('worker_stopped', { worker: id, pid, exit, reason });
-      }
+      if (reason !== null && doom === null)
+        log.info('worker_stopped', { worker: id, pid, exit: describeExit(known), reason });
       enter('stopped');
-      const end = { code, signal, doom, readyForMs, own: !asked && signal === null };
-      void within(output.ended, LAST_WORDS_MS, undefined).then(() => resolve(end));
+      void within(output.ended, LAST_WORDS_MS, undefined).then(() => {
+        const cause = classifyExit({ ...known, tail: output.tail(READ_LINES) });
+        resolve({ code, signal, doom, readyForMs, cause });
+      });
     });
   });
 
@@ -140,8 +149,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   };
 
   const howEnded = async (): Promise<string> => {
-    const { code, signal } = await exited;
-    return signal === null ? `it ended with exit code ${code}` : `it ended by signal ${signal}`;
+    const end = await exited;
+    return `it ended with ${describeExit(end)}`;
   };
 
   /** Null when it answers, else what its last probe said when its time was up. */

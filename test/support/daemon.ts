@@ -47,6 +47,8 @@ export interface WorkerView {
   /** Bytes; of one core. */
   readonly memory: number | null;
   readonly cpu: number | null;
+  readonly restarts: number;
+  readonly restarts_by_reason: Readonly<Record<string, number>>;
   readonly last_exit: string | null;
   readonly lost_lines: number;
 }
