@@ -142,13 +142,21 @@ export interface TicketKeysPart {
 
 export interface LimitsPart {
   readonly entrypoints: readonly EntrypointEntry[];
-  readonly accessLog: AccessLogTarget;
+  /** null: there is none. */
+  readonly accessLog: AccessLogTarget | null;
   /** Addresses, networks and `private_ranges`. */
   readonly trustedProxies: readonly string[];
   readonly forwardedHeader: boolean;
+  readonly requestIdHeader: boolean;
 }
-/** stdout: through the control plane. A file is there, and ours to append to. */
-export type AccessLogTarget = 'off' | 'stdout' | { readonly file: string; readonly format: 'text' | 'json' };
+export interface AccessLogTarget {
+  /** It is there, and ours to append to; null: stdout, through the control plane. */
+  readonly file: string | null;
+  /** auto: as other lines are. */
+  readonly format: 'auto' | 'text' | 'json' | 'combined';
+  /** The share of requests that get a line, above 0 and at most 1; errors always do. */
+  readonly sample: number;
+}
 export interface EntrypointEntry {
   readonly name: string;
   readonly tls: boolean;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { connectRaw } from './support/raw.ts';
 import { RECORDING_SERVICE, startDaemon } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
@@ -44,7 +45,12 @@ test('both proxies append whole lines to one file, and stdout has events alone',
   assert.equal(record?.['status'], 200);
   assert.equal(record?.['protocol'], 'HTTP/1.1');
   assert.equal(record?.['tls'], 'TLSv1.3');
-  assert.equal(record?.['service'], 'web');
+  assert.deepEqual([record?.['site'], record?.['route'], record?.['service']], ['localhost', '/', 'web']);
+  assert.match(String(record?.['worker']), /^web\/[01]\/g[12]$/);
+  assert.equal(`g${String(record?.['generation'])}`, String(record?.['worker']).slice(-2));
+  assert.equal(record?.['attempts'], 1);
+  assert.ok(Number(record?.['first_byte_ms']) <= Number(record?.['duration_ms']));
+  assert.deepEqual(new Set(records(file).map((one) => one['reused'])), new Set([false, true]));
   assert.match(String(record?.['request_id']), /^[0-9a-f]{20}$/);
   // The first half is the process's own.
   assert.equal(new Set(records(file).map((one) => String(one['request_id']).slice(0, 12))).size, 2);
@@ -67,6 +73,77 @@ test('what a client sends stays within its field', async () => {
   await eventually(() =>
     records(file).find((record) => record['failure'] === 'bad_request' && record['target'] === ''),
   );
+});
+
+/** Each byte there is, wherever a client may put one: whether it is refused or answered, it gets one line. */
+for (const [format, parse] of [
+  ['json', (line: string): string => String((JSON.parse(line) as Record<string, unknown>)['status'])],
+  [
+    'combined',
+    (line: string): string => {
+      const quoted = String.raw`"(?:[^"\\]|\\x[0-9A-F]{2})*"`;
+      const parsed = new RegExp(`^127\\.0\\.0\\.1 - - \\[[^\\]]+\\] ${quoted} (\\d{3}) \\d+ ${quoted} ${quoted}$`).exec(
+        line,
+      );
+      assert.ok(parsed, line);
+      return parsed[1] ?? '';
+    },
+  ],
+] as const) {
+  test(`no byte of a client's breaks a line of ${format}`, async () => {
+    const access = `{ file: FOLDER/shared/access.log, format: ${format} }`;
+    await using daemon = await startDaemon({ config: CONFIG.replace(/access: .*\}/, `access: ${access} }`) });
+    const heads = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code)).flatMap((byte) => [
+      `GET /a${byte}b?c${byte} HTTP/1.1\r\nHost: localhost\r\n`,
+      `GET${byte} / HTTP/1.1\r\nHost: localhost\r\n`,
+      `GET / HTTP/1.1\r\nHost: local${byte}host\r\n`,
+      `GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: a${byte}" "b\\\r\nReferer: "${byte}\\n\r\n`,
+    ]);
+    // The byte that ends a line too early begins a second request nowhere: what was malformed ends its connection.
+    let answers = '';
+    for (let i = 0; i < heads.length; i += 32) {
+      answers += (
+        await Promise.all(
+          heads.slice(i, i + 32).map(async (head) => {
+            using client = await connectRaw(daemon, { plain: true });
+            client.send(`${head}Connection: close\r\n\r\n`);
+            return (await client.closed()).slice(9, 12) + ' ';
+          }),
+        )
+      ).join('');
+    }
+    const file = `${daemon.folder}/shared/access.log`;
+    const lines = (): string[] => readFileSync(file, 'latin1').split('\n').slice(0, -1);
+    await eventually(() => lines().length === heads.length);
+    assert.match(readFileSync(file, 'latin1'), /^[\x20-\x7e\n]*$/);
+    assert.deepEqual(lines().map(parse).toSorted(), answers.trim().split(' ').toSorted());
+    assert.ok(new Set(answers.split(' ')).size > 2, answers);
+  });
+}
+
+test('of a sample, errors have their lines all the same', async () => {
+  const access = '{ file: FOLDER/shared/access.log, sample: 0.000001 }';
+  await using daemon = await startDaemon({ config: CONFIG.replace(/access: .*\}/, `access: ${access} }`) });
+  for (let i = 0; i < 10; i++) await ask(daemon, `/usual/${i}`);
+  for (const code of [404, 500]) await ask(daemon, `/status?code=${code}`);
+  const file = `${daemon.folder}/shared/access.log`;
+  await eventually(() => records(file).length >= 2);
+  assert.deepEqual(
+    records(file).map((record) => record['status']),
+    [404, 500],
+  );
+});
+
+test('neither credentials nor cookies nor parameters that let somebody in are logged', async () => {
+  await using daemon = await startDaemon({ config: CONFIG });
+  const file = `${daemon.folder}/shared/access.log`;
+  const secret = 'hunter2';
+  const fields = [`Authorization: Bearer ${secret}`, `Cookie: s=${secret}`, `Proxy-Authorization: ${secret}`];
+  const options = [...fields, `X-Api-Key: ${secret}`].flatMap((field) => ['-H', field]);
+  await ask(daemon, `/login?token=${secret}&next=%2F`, ...options, '-e', `https://localhost/?password=${secret}`);
+  const record = await recordOf(file, '/login?token=***&next=%2F');
+  assert.equal(record['referer'], 'https://localhost/?password=***');
+  assert.equal(readFileSync(file, 'utf8').includes(secret), false);
 });
 
 test('a file that is moved away is followed by a new one on USR1', async () => {

@@ -18,6 +18,8 @@ export interface Config {
   readonly trustedProxies: readonly string[];
   /** Whether workers get `Forwarded` (RFC 7239) beside `X-Forwarded-*`. */
   readonly forwardedHeader: boolean;
+  /** Whether clients are told a request's id. */
+  readonly requestIdHeader: boolean;
   readonly proxyProcesses: number;
   /** null: nobody may ask a CA for anything. */
   readonly acme: AcmeConfig | null;
@@ -34,8 +36,14 @@ export interface Config {
   readonly logging: {
     readonly level: LogLevel;
     readonly format: 'auto' | 'text' | 'json';
-    /** A file has its path. */
-    readonly access: 'off' | 'stdout' | { readonly file: string };
+    /** null: there is none. */
+    readonly access: {
+      /** Absolute; null: stdout. */
+      readonly file: string | null;
+      readonly format: 'auto' | 'json' | 'combined';
+      /** The share of requests that get a line; errors always do. */
+      readonly sample: number;
+    } | null;
   };
 }
 

@@ -114,6 +114,14 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ['1:19 logging.level: must be one of debug, info, warn, error; it is "loud"'],
   ],
   [
+    'an access log of a format nobody knows, and a sample of nothing',
+    `logging: { access: { format: clf, sample: 0 } }\n${REST}`,
+    [
+      '1:30 logging.access.format: must be one of auto, json, combined; it is "clf"',
+      '1:43 logging.access.sample: must be more than 0; it is "0"',
+    ],
+  ],
+  [
     'two hosts alike',
     'sites:\n  - { hosts: [a.localhost], service: web }\n  - { hosts: [A.localhost], service: web }\nservices: { web: { command: a } }\n',
     [`3:15 sites[1].hosts[0]: is named in ${path.join(folder, 'proxy.yaml')}:2:15 too; it is "A.localhost"`],

@@ -203,6 +203,7 @@ function build(
     entrypoints,
     trustedProxies,
     forwardedHeader: parsed.forwarded_header ?? false,
+    requestIdHeader: parsed.request_id_header ?? true,
     proxyProcesses: parsed.proxy_processes === 'auto' ? cpus : (parsed.proxy_processes ?? cpus),
     acme,
     sites: siteConfigs,
@@ -213,14 +214,15 @@ function build(
     logging: {
       level: logging?.level ?? 'info',
       format: logging?.format ?? 'auto',
-      access: accessTarget(logging?.access ?? true, base),
+      access: accessLog(logging?.access ?? true, base),
     },
   };
 }
 
-function accessTarget(access: boolean | { readonly file: string }, base: string): Config['logging']['access'] {
-  if (typeof access === 'boolean') return access ? 'stdout' : 'off';
-  return { file: path.resolve(base, access.file) };
+function accessLog(access: Sections['logging']['access'], base: string): Config['logging']['access'] {
+  if (access === false) return null;
+  if (access === true) return { file: null, format: 'auto', sample: 1 };
+  return { ...access, file: access.file === undefined ? null : path.resolve(base, access.file) };
 }
 
 /** Every section that is valid; the others' problems are added, and theirs alone. */

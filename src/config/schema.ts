@@ -227,6 +227,7 @@ export const sections = {
   entrypoints: z.record(z.string(), entrypoint).prefault({ http: { address: ':80' }, https: { address: ':443' } }),
   trusted_proxies: z.array(text).default([]),
   forwarded_header: z.boolean().default(false),
+  request_id_header: z.boolean().default(true),
   proxy_processes: z.union([z.literal('auto'), count(1, 256)]).default('auto'),
   acme: z
     .strictObject({
@@ -261,7 +262,16 @@ export const sections = {
     .strictObject({
       level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
       format: z.enum(['auto', 'text', 'json']).default('auto'),
-      access: z.union([z.boolean(), z.strictObject({ file: text })]).default(true),
+      access: z
+        .union([
+          z.boolean(),
+          z.strictObject({
+            file: text.optional(),
+            format: z.enum(['auto', 'json', 'combined']).default('auto'),
+            sample: z.number().gt(0).max(1).default(1),
+          }),
+        ])
+        .default(true),
     })
     .prefault({}),
   include: z.union([text, z.array(text)]).optional(),

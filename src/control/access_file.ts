@@ -8,7 +8,7 @@ export class AccessFileError extends Error {}
 
 /** Throws `AccessFileError`. */
 export function prepareAccessFile({ access }: Config['logging'], identity: Identity | null): void {
-  if (typeof access === 'string') return;
+  if (access === null || access.file === null) return;
   try {
     const fd = openSync(access.file, 'a', 0o640);
     try {

@@ -23,12 +23,10 @@ export function sitesPart({ sites, entrypoints }: Config): SitesPart {
 
 export function limitsPart({ entrypoints, proxyProcesses, logging, ...config }: Config): LimitsPart {
   return {
-    accessLog:
-      typeof logging.access === 'string'
-        ? logging.access
-        : { ...logging.access, format: logging.format === 'text' ? 'text' : 'json' },
+    accessLog: accessLog(logging),
     trustedProxies: config.trustedProxies,
     forwardedHeader: config.forwardedHeader,
+    requestIdHeader: config.requestIdHeader,
     entrypoints: entrypoints.map(({ host: _host, port: _port, publicPort: _publicPort, timeouts, ...limits }) => ({
       ...limits,
       ...timeouts,
@@ -37,6 +35,12 @@ export function limitsPart({ entrypoints, proxyProcesses, logging, ...config }: 
         limits.maxConnectionsPerClient === 0 ? 0 : share(limits.maxConnectionsPerClient, proxyProcesses),
     })),
   };
+}
+
+function accessLog({ access, format }: Config['logging']): LimitsPart['accessLog'] {
+  // No terminal reads a file: there, lines are for programs.
+  if (access === null || access.file === null || access.format !== 'auto') return access;
+  return { ...access, format: format === 'text' ? 'text' : 'json' };
 }
 
 /** A limit in total is divided among the proxies; each gets at least one. */

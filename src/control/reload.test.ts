@@ -8,6 +8,8 @@ function service(name: string, workers = 2): ServiceConfig {
   return serviceConfig({ name, command: ['app'], workers });
 }
 
+const STDOUT = { file: null, format: 'auto', sample: 1 } as const;
+
 function config(changes: Partial<Config> = {}): Config {
   return {
     file: '/proxy.yaml',
@@ -20,6 +22,7 @@ function config(changes: Partial<Config> = {}): Config {
     entrypoints: [],
     trustedProxies: [],
     forwardedHeader: false,
+    requestIdHeader: true,
     proxyProcesses: 2,
     acme: null,
     sites: [],
@@ -27,7 +30,7 @@ function config(changes: Partial<Config> = {}): Config {
     shutdown: { delayMs: 0, gracePeriodMs: 1 },
     metrics: null,
     admin: { socket: '/run/proxy/admin.sock' },
-    logging: { level: 'info', format: 'auto', access: 'stdout' },
+    logging: { level: 'info', format: 'auto', access: STDOUT },
     ...changes,
   };
 }
@@ -62,11 +65,11 @@ test('keeps and names what only a new start can change', () => {
   const next = config({
     runtimeDirectory: '/elsewhere',
     proxyProcesses: 8,
-    logging: { level: 'debug', format: 'auto', access: 'off' },
+    logging: { level: 'debug', format: 'auto', access: null },
   });
   const plan = planReload(config(), config().services, next);
   assert.deepEqual(plan.notReloaded, ['runtime_directory', 'proxy_processes', 'logging.level']);
   assert.equal(plan.config.runtimeDirectory, '/run/proxy');
   assert.equal(plan.config.proxyProcesses, 2);
-  assert.deepEqual(plan.config.logging, { level: 'info', format: 'auto', access: 'off' });
+  assert.deepEqual(plan.config.logging, { level: 'info', format: 'auto', access: null });
 });

@@ -2,7 +2,7 @@
 import net from 'node:net';
 import type { AddressSet } from '../address_set.ts';
 import { plainAddress } from '../address_set.ts';
-import { clientFields } from './access_log.ts';
+import { clientFields } from './access_lines.ts';
 import { parseAuthority } from './http1/host.ts';
 import type { RequestHead } from './http1/request_head.ts';
 

@@ -2,7 +2,7 @@
 import net from 'node:net';
 import type tls from 'node:tls';
 import { plainAddress } from '../address_set.ts';
-import { clientFields } from './access_log.ts';
+import { clientFields } from './access_lines.ts';
 import { createClientCounter } from './client_counter.ts';
 import { forwardedLines } from './client_identity.ts';
 import type { Entry, Front } from './front.ts';

@@ -48,6 +48,7 @@ interface LastFailure {
   readonly failure: Failure;
   readonly error: Error | undefined;
   readonly sent: boolean;
+  readonly worker: string;
   /** The target, when only its idle connection was lost: it may be asked again. */
   readonly again: Target | null;
 }
@@ -59,6 +60,10 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
   attempts = 0;
   /** The id of the last target asked. */
   worker: string | null = null;
+  /** The last was asked over a connection that had been used before. */
+  reused = false;
+  /** How long it waited for a target. */
+  queuedMs = 0;
   askedAt = 0;
   older: Unanswered | null = null;
   newer: Unanswered | null = null;
@@ -87,6 +92,8 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
   #replayable = true;
   /** Why the last target did not do, while another is waited for. */
   #lastFailure: LastFailure | null = null;
+  /** Since when it waits for a target; 0: it does not. */
+  #queuedSince = 0;
 
   constructor(client: ExchangeClient, context: ExchangeContext) {
     this.#client = client;
@@ -95,6 +102,15 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
 
   get active(): boolean {
     return this.#service !== null;
+  }
+
+  /** Why it was asked again, if it was, and who had been asked before. */
+  get retryCause(): Failure | null {
+    return this.#lastFailure?.failure ?? null;
+  }
+
+  get retryWorker(): string | null {
+    return this.#lastFailure?.worker ?? null;
   }
 
   get method(): string {
@@ -117,6 +133,8 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
     this.#answered = false;
     this.attempts = 0;
     this.worker = null;
+    this.reused = false;
+    this.queuedMs = 0;
     this.#sentAttempts = 0;
     this.#replayable = true;
     this.#lastFailure = null;
@@ -232,7 +250,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
     if (!retry) return this.#fail(failure, error);
     // Whoever is bound to this worker stays with it.
     if (blameless && this.#affinity !== null) this.#tried.pop();
-    this.#lastFailure = { failure, error, sent, again: blameless ? target : null };
+    this.#lastFailure = { failure, error, sent, worker: target?.id ?? '', again: blameless ? target : null };
     this.#tryNext();
   }
 
@@ -263,11 +281,15 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
         return this.#fail(last?.failure ?? 'no_upgrade', last?.error);
       }
       // One that took the request and gave no answer may do so again: its client hears of it now.
-      if ((busy || last?.sent !== true) && service.hold(this)) return;
+      if ((busy || last?.sent !== true) && service.hold(this)) {
+        if (this.#queuedSince === 0) this.#queuedSince = this.#context.clock.now();
+        return;
+      }
       if (last === null) service.shed();
       return this.#fail(last?.failure ?? (busy ? 'busy' : 'no_worker'), last?.error);
     }
     service.unhold(this);
+    this.#queueLeft();
     this.#tried.push(target);
     this.attempts++;
     this.#target = target;
@@ -278,6 +300,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
     const fresh = upgrade || this.#sentAttempts > 0;
     const { clock } = this.#context;
     const idle = fresh ? null : target.takeIdle(clock.now());
+    this.reused = idle !== null;
     if (idle !== null) {
       idle.attach(this);
       this.#channel = idle;
@@ -287,9 +310,17 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
     } else if (target.entry.protocol === 'http') {
       this.#channel = new UpstreamConnection(target, this, clock, service.entry);
     } else {
-      this.#channel = target.foreignChannel(this, clock, service.entry);
+      const channel = target.foreignChannel(this, clock, service.entry);
+      this.reused = channel.reused;
+      this.#channel = channel;
       this.#send();
     }
+  }
+
+  #queueLeft(): void {
+    if (this.#queuedSince === 0) return;
+    this.queuedMs += this.#context.clock.now() - this.#queuedSince;
+    this.#queuedSince = 0;
   }
 
   #pick(service: Service, upgrade: boolean): Target | null {
@@ -366,6 +397,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
 
   #end(): void {
     this.#detach();
+    this.#queueLeft();
     this.#service = null;
     this.#request = null;
     if (this.#keptBytes > 0) this.#forgetBody();

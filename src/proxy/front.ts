@@ -16,12 +16,15 @@ export interface Front extends ExchangeContext {
   readonly isTrusted: AddressSet;
   /** Whether workers get `Forwarded` (RFC 7239) too. */
   readonly writesForwarded: boolean;
+  /** Whether clients get `X-Request-Id`. */
+  readonly tellsRequestId: boolean;
   /** null: no access log is wanted. */
   readonly accessLog: AccessLog | null;
   /** What clients of HTTP/2 do not take. */
   readonly unsent: UnsentBudget;
   readonly draining: boolean;
   nextRequestId(): string;
+  nextTraceparent(): string;
   requests: number;
   inFlight: number;
 }

@@ -7,6 +7,7 @@ import { flushCompileCache } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { createAddressSet } from '../address_set.ts';
 import { createAccessLog } from './access_log.ts';
+import type { AccessLogOptions } from './access_log.ts';
 import { createChallenges } from './challenges.ts';
 import { createClock } from './clock.ts';
 import { createEntrypoint } from './entrypoint.ts';
@@ -15,9 +16,11 @@ import type { Front } from './front.ts';
 import { UnsentBudget } from './http2/unsent_budget.ts';
 import { createLogFile, createLogPipe } from './log_sinks.ts';
 import type { LogFile } from './log_sinks.ts';
+import { createRequestIds } from './request_ids.ts';
 import { createRouter } from './router.ts';
 import type { Router } from './router.ts';
 import { createCertificateIndex } from './tls.ts';
+import { createTraceparents } from './trace_context.ts';
 import { createAffinitySource } from './upstream/affinity.ts';
 import { endStreams } from './upstream/leaving.ts';
 import { Service, Target } from './upstream/service.ts';
@@ -80,20 +83,6 @@ function dropPrivileges({ identity }: StartMessage): void {
   if (process.getuid?.() !== identity.uid) throw new Error('dropping privileges had no effect');
 }
 
-/** Unique without coordination: random per process, counted within, 20 hexadecimal digits. */
-function createRequestIds(): () => string {
-  const process = randomBytes(6).toString('hex');
-  const endings = Array.from({ length: 4096 }, (_, i) => i.toString(16).padStart(3, '0'));
-  let count = 0;
-  let start = '';
-  return () => {
-    const ending = count % endings.length;
-    if (ending === 0) start = process + (count / endings.length).toString(16).padStart(5, '0');
-    count++;
-    return start + endings[ending];
-  };
-}
-
 interface DataPlane {
   receive(message: Exclude<ToProxy, StartMessage>, handle: unknown): void;
 }
@@ -105,11 +94,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     { proxy: start.slot },
   );
   let accessFile: LogFile | null = null;
-  const accessLog = createAccessLog(
-    () => accessFormat,
-    () => accessFile ?? lines,
-  );
-  let accessFormat = start.log.format;
+  let access: AccessLogOptions = { format: start.log.format, sample: 1, sink: lines };
+  const accessLog = createAccessLog(() => access);
   const clock = createClock();
   const parts: { -readonly [Name in PartName]: Parts[Name] } = {
     sites: { sites: [] },
@@ -117,7 +103,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     challenges: { http01: {}, tlsAlpn01: {} },
     upstreams: { services: [] },
     ticket_keys: { key: randomBytes(48).toString('base64'), affinityKey: randomBytes(32).toString('base64') },
-    limits: { entrypoints: [], accessLog: 'off', trustedProxies: [], forwardedHeader: false },
+    limits: { entrypoints: [], accessLog: null, trustedProxies: [], forwardedHeader: false, requestIdHeader: true },
   };
   const entrypoints = new Map<string, Entrypoint>();
   let certificates = createCertificateIndex(parts.certificates);
@@ -133,8 +119,6 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
   const streamsMs = new Map<Target, number>();
   let draining = false;
 
-  const nextRequestId = createRequestIds();
-
   const front: Front = {
     get router() {
       return router;
@@ -149,8 +133,11 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     get writesForwarded() {
       return parts.limits.forwardedHeader;
     },
+    get tellsRequestId() {
+      return parts.limits.requestIdHeader;
+    },
     get accessLog() {
-      return parts.limits.accessLog === 'off' ? null : accessLog;
+      return parts.limits.accessLog === null ? null : accessLog;
     },
     get draining() {
       return draining;
@@ -159,7 +146,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     unsent: new UnsentBudget(clock.now),
     requests: 0,
     inFlight: 0,
-    nextRequestId,
+    nextRequestId: createRequestIds(),
+    nextTraceparent: createTraceparents(),
     released: (target) => {
       leaving.delete(target.id);
       streamsMs.delete(target);
@@ -244,13 +232,19 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
   };
 
   const logTo = (target: Parts['limits']['accessLog']): void => {
-    const path = typeof target === 'string' ? null : target.file;
-    accessFormat = typeof target === 'string' ? start.log.format : target.format;
-    if (accessFile?.path === path || (accessFile === null && path === null)) return;
-    accessLog.flush();
-    accessFile?.close();
-    accessFile =
-      path === null ? null : createLogFile(path, (error) => log.error('access_log_failed', { file: path, error }));
+    const path = target?.file ?? null;
+    if (accessFile?.path !== path && (accessFile !== null || path !== null)) {
+      accessLog.flush();
+      accessFile?.close();
+      accessFile =
+        path === null ? null : createLogFile(path, (error) => log.error('access_log_failed', { file: path, error }));
+    }
+    const format = target?.format ?? 'auto';
+    access = {
+      format: format === 'auto' ? start.log.format : format,
+      sample: target?.sample ?? 1,
+      sink: accessFile ?? lines,
+    };
   };
 
   const applyLimits = (limits: Parts['limits']): void => {

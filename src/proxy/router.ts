@@ -1,6 +1,6 @@
 /** Which site and route a request is for: made anew from the current parts whenever one of them changes. */
 import type { CertificatesPart, RouteEntry, SiteEntry, SitesPart } from '../snapshot.ts';
-import { routeFields } from './access_log.ts';
+import { routeFields } from './access_lines.ts';
 import { createChain } from './policies/chain.ts';
 import type { Chain } from './policies/chain.ts';
 
@@ -37,7 +37,7 @@ export function createRouter(sitesPart: SitesPart, pending: CertificatesPart['pe
       return {
         site,
         service,
-        logFields: routeFields(site.name, service),
+        logFields: routeFields(site.name, route?.path ?? null, service),
         upgrades: route !== null && 'service' in route ? byLowerCase(route.upgrades) : NO_UPGRADES,
         ...createChain({ site, route, pending: reasons }),
       };

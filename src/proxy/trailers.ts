@@ -12,7 +12,7 @@ const OF_THE_HEAD = new RegExp(
   `^(?:${[
     'connection|keep-alive|proxy|proxy-.*|te|trailer|transfer-encoding|upgrade|http2-settings|via',
     'content-(?!digest$).*|host|expect|max-forwards|range|if-.*|accept(?:-.*)?|origin|referer|user-agent',
-    'forwarded|x-forwarded-.*|x-real-ip|x-request-id|x-original-.*|x-rewrite-.*|x-http-method.*|x-method-override',
+    'forwarded|x-forwarded-.*|x-real-ip|x-request-id|traceparent|tracestate|x-original-.*|x-rewrite-.*|x-http-method.*|x-method-override',
     'authorization|authentication-.*|www-authenticate|cookie|set-cookie',
     'cache-control|pragma|age|date|expires|vary|warning|location|refresh|retry-after|access-control-.*',
     'strict-transport-security|alt-svc',

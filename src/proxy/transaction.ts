@@ -3,7 +3,7 @@
  * to a worker, limited, counted and logged. A connection of HTTP/1.1 uses one again and again, a stream of HTTP/2 has its own.
  */
 import type net from 'node:net';
-import type { AccessRecord } from './access_log.ts';
+import type { AccessRecord } from './access_lines.ts';
 import { forwardedField, identify } from './client_identity.ts';
 import type { ClientInfo } from './client_identity.ts';
 import { Exchange } from './exchange.ts';
@@ -15,15 +15,17 @@ import type { RequestHead } from './http1/request_head.ts';
 import type { ResponseHead } from './http1/response_head.ts';
 import type { TunnelOutcome } from './http1/tunnel.ts';
 import { challengeAnswer } from './policies/acme_challenge.ts';
+import { withoutFields } from './policies/headers.ts';
 import type { Verdict } from './policies/policy.ts';
+import { acceptedRequestId } from './request_ids.ts';
 import type { SiteRoute } from './router.ts';
 import { UpstreamRequest } from './upstream/request.ts';
 import type { Service } from './upstream/service.ts';
 
 /** How a protocol carries the answer; after `onSettled` the transaction needs nothing more from it. */
 export interface ClientStream {
-  /** The worker's head; `fields` are its lines after the policies, without framing. */
-  sendHead(head: ResponseHead, fields: string): void;
+  /** The worker's head; `fields` are its lines after the policies, without framing; an empty id is not said. */
+  sendHead(head: ResponseHead, fields: string, requestId: string): void;
   /** `chunk` is lent until `flush` or `sendEnd`, which follow before it is overwritten. */
   sendData(chunk: Buffer): void;
   /** `trailers` are field lines, each with its CRLF; a client that did not ask for them may go without. */
@@ -31,7 +33,7 @@ export interface ClientStream {
   /** Writes out what was handed over. When the client cannot take more for now it calls `pauseResponse()`. */
   flush(): void;
   /** A whole answer of our own; `fields` are lines each with its CRLF. */
-  sendAnswer(status: number, fields: string, body: string): void;
+  sendAnswer(status: number, fields: string, body: string, requestId: string): void;
   sendContinue(): void;
   pauseRequest(): void;
   resumeRequest(): void;
@@ -50,19 +52,30 @@ const record: AccessRecord = {
   client: '',
   route: '',
   remote: '',
+  protocol: '',
   method: '',
   host: '',
   target: '',
   status: 0,
   durationMs: 0,
+  firstByteMs: -1,
+  queuedMs: 0,
   bytesIn: 0,
   bytesOut: 0,
   requestId: '',
+  traceparent: '',
   worker: null,
   attempts: 0,
+  reused: false,
+  retryCause: null,
+  retryWorker: null,
   userAgent: null,
+  referer: null,
   failure: null,
+  reason: '',
 };
+
+const REQUEST_ID = ['x-request-id'];
 
 export class Transaction implements ExchangeClient {
   readonly head: RequestHead;
@@ -78,9 +91,14 @@ export class Transaction implements ExchangeClient {
   #active = false;
   #route: SiteRoute | null = null;
   #maxBodySize = 0;
+  /** Another for each request of this transaction. */
+  #turn = 0;
+  #requestId = '';
+  #traceparent = '';
   // For the access log.
   #startedAt = 0;
-  #requestId = '';
+  #firstByteAt = 0;
+  #reason = '';
   #status = 0;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -116,7 +134,11 @@ export class Transaction implements ExchangeClient {
     this.#start();
     const { head } = this;
     this.requestComplete = complete;
-    if (this.#connection.trusted) this.#client = identify(this.#connection, head, this.#front.isTrusted);
+    this.#traceparent = head.traceparent === '' ? this.#front.nextTraceparent() : head.traceparent;
+    if (this.#connection.trusted) {
+      this.#client = identify(this.#connection, head, this.#front.isTrusted);
+      this.#requestId = acceptedRequestId(head.requestId) ?? this.#requestId;
+    }
     // Only in plain and before any site: RFC 8555 section 8.3 has the CA ask on port 80, whatever the site.
     if (this.#client.tls === null) {
       const answer = challengeAnswer(head, this.#front.challenges);
@@ -131,9 +153,9 @@ export class Transaction implements ExchangeClient {
 
   /** Whose challenge it is takes a moment to find out: the client may be gone by then. */
   #holdFor(answer: Promise<Verdict | null>): void {
-    const id = this.#requestId;
+    const turn = this.#turn;
     void answer.then((verdict) => {
-      if (!this.#active || this.#requestId !== id) return;
+      if (!this.#active || this.#turn !== turn) return;
       if (verdict === null) this.#dispatch();
       else this.#conclude(verdict);
     });
@@ -217,10 +239,13 @@ export class Transaction implements ExchangeClient {
   onResponseHead(head: ResponseHead): void {
     this.#worker = this.exchange.worker;
     this.responseStarted = true;
+    this.#firstByteAt = this.#front.clock.now();
     this.#status = head.status;
     let fields = head.fields;
     for (const step of this.#route?.onResponse ?? []) fields = step(fields, this.#client);
-    this.#stream.sendHead(head, fields + this.exchange.affinityFields(this.#client.scheme === 'https'));
+    const told = this.#toldRequestId;
+    if (told !== '' && head.namesRequest) fields = withoutFields(fields, REQUEST_ID);
+    this.#stream.sendHead(head, fields + this.exchange.affinityFields(this.#client.scheme === 'https'), told);
   }
 
   onResponseData(chunk: Buffer): void {
@@ -279,12 +304,21 @@ export class Transaction implements ExchangeClient {
     }
   }
 
+  /** What the client is told of it. */
+  get #toldRequestId(): string {
+    return this.#front.tellsRequestId ? this.#requestId : '';
+  }
+
   #start(): void {
     const front = this.#front;
     front.requests++;
     front.inFlight++;
     this.#active = true;
+    this.#turn++;
     this.#startedAt = front.clock.now();
+    this.#firstByteAt = 0;
+    this.#reason = '';
+    this.#traceparent = '';
     this.#requestId = front.nextRequestId();
     this.#route = null;
     this.#maxBodySize = 0;
@@ -307,7 +341,8 @@ export class Transaction implements ExchangeClient {
     upstream.host = head.authority;
     const client = this.#client;
     const host = client.forwardedHost ?? head.authority;
-    upstream.fields = `${head.fields}${client.forwarded}X-Forwarded-Host: ${host}\r\nX-Request-Id: ${this.#requestId}\r\n`;
+    upstream.fields = `${head.fields}${client.forwarded}X-Forwarded-Host: ${host}\r\nX-Request-Id: ${this.#requestId}\r\ntraceparent: ${this.#traceparent}\r\n`;
+    if (head.tracestate !== '' && head.traceparent !== '') upstream.fields += `tracestate: ${head.tracestate}\r\n`;
     if (this.#front.writesForwarded) upstream.fields += forwardedField(client, head.authority);
     upstream.framing = head.bodyKind;
     upstream.contentLength = head.contentLength;
@@ -337,6 +372,7 @@ export class Transaction implements ExchangeClient {
   }
 
   #answerFailure(status: number, reason: string, failure: Failure): void {
+    this.#reason = reason;
     const text = `${status} ${reasonPhrase(status)}\n${reason === '' ? '' : `${reason}\n`}request ${this.#requestId}\n`;
     const retry = status === 503 ? 'Retry-After: 5\r\n' : '';
     this.#answer(status, `Content-Type: text/plain\r\n${retry}`, text, failure);
@@ -345,10 +381,10 @@ export class Transaction implements ExchangeClient {
   #answer(status: number, own: string, body: string, failure: Failure | null): void {
     this.#status = status;
     this.responseStarted = true;
-    this.#bytesOut = body.length;
+    this.#bytesOut = Buffer.byteLength(body);
     let fields = `Date: ${new Date().toUTCString()}\r\n${own}`;
     for (const step of this.#route?.onResponse ?? []) fields = step(fields, this.#client);
-    this.#stream.sendAnswer(status, fields, body);
+    this.#stream.sendAnswer(status, fields, body, this.#toldRequestId);
     this.#settle(failure);
     this.#stream.onSettled();
   }
@@ -365,22 +401,32 @@ export class Transaction implements ExchangeClient {
     front.inFlight--;
     const log = front.accessLog;
     if (log === null) return;
-    const { head } = this;
+    const { head, exchange } = this;
+    const asked = this.#service !== null;
     record.client = this.#client.logFields;
     record.route = this.#route?.logFields ?? '';
     record.remote = this.#client.remote;
+    record.protocol = head.minor === 0 ? 'HTTP/1.0' : this.#client.protocol;
     record.method = head.method;
     record.host = head.authority;
     record.target = head.target;
     record.status = this.#status;
     record.durationMs = front.clock.now() - this.#startedAt;
+    record.firstByteMs = this.#firstByteAt === 0 ? -1 : this.#firstByteAt - this.#startedAt;
+    record.queuedMs = asked ? exchange.queuedMs : 0;
     record.bytesIn = this.#bytesIn;
     record.bytesOut = this.#bytesOut;
     record.requestId = this.#requestId;
+    record.traceparent = this.#traceparent;
     record.worker = this.#worker;
-    record.attempts = this.#service === null ? 0 : this.exchange.attempts;
+    record.attempts = asked ? exchange.attempts : 0;
+    record.reused = exchange.reused;
+    record.retryCause = asked && exchange.attempts > 1 ? exchange.retryCause : null;
+    record.retryWorker = record.retryCause === null ? null : exchange.retryWorker;
     record.userAgent = head.userAgent;
+    record.referer = head.referer;
     record.failure = failure;
+    record.reason = this.#reason;
     log.write(record);
   }
 }

@@ -167,7 +167,7 @@ export function show(bytes: string): string {
 const HOP_BY_HOP = new Set(
   (
     'connection keep-alive proxy-connection proxy-authorization te trailer upgrade http2-settings expect forwarded via ' +
-    'proxy x-real-ip x-request-id host content-length transfer-encoding'
+    'proxy x-real-ip x-request-id traceparent tracestate host content-length transfer-encoding'
   ).split(' '),
 );
 

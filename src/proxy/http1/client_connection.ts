@@ -235,7 +235,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     this.#wire.writeLatin1('HTTP/1.1 100 Continue\r\n\r\n');
   }
 
-  sendHead(head: ResponseHead, fields: string): void {
+  sendHead(head: ResponseHead, fields: string, requestId: string): void {
     const http11 = this.#head.minor === 1;
     // The rest of a body that may never come must not be taken for the next request.
     if (!this.#transaction.requestComplete) this.#keepAlive = false;
@@ -245,7 +245,7 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     if (head.bodyKind === 'length') out += `Content-Length: ${head.contentLength}\r\n`;
     else if (this.#framing === 'chunked') out += 'Transfer-Encoding: chunked\r\n';
     out += this.#connectionLine();
-    this.#out.push(out + '\r\n');
+    this.#out.push(`${out}${requestIdLine(requestId)}\r\n`);
   }
 
   sendData(chunk: Buffer): void {
@@ -265,11 +265,11 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     if (!this.#wire.hasRoom) this.#transaction.pauseResponse();
   }
 
-  sendAnswer(status: number, fields: string, body: string): void {
+  sendAnswer(status: number, fields: string, body: string, requestId: string): void {
     if (!this.#transaction.requestComplete) this.#keepAlive = false;
     const head =
       `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n${fields}` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n${this.#connectionLine()}\r\n`;
+      `Content-Length: ${Buffer.byteLength(body)}\r\n${this.#connectionLine()}${requestIdLine(requestId)}\r\n`;
     this.#wire.write(Buffer.from(this.#head.method === 'HEAD' ? head : head + body));
   }
 
@@ -365,4 +365,8 @@ export class ClientConnection implements ClientStream, BodySink, Swept, WireList
     this.#transaction.abandon(failure);
     this.destroy();
   }
+}
+
+function requestIdLine(id: string): string {
+  return id === '' ? '' : `X-Request-Id: ${id}\r\n`;
 }

@@ -4,6 +4,7 @@ import { HEX, TARGET } from './chars.ts';
 import { FieldScanner, FieldTable, ForwardedLines, matches, parseConnection, parseContentLength } from './fields.ts';
 import { parseAuthority } from './host.ts';
 import { normalizePath } from './path.ts';
+import { isTraceparent } from '../trace_context.ts';
 
 const KNOWN_METHODS = new Set(METHODS);
 
@@ -14,11 +15,16 @@ export type FieldKind =
   | 'connection'
   | 'expect'
   | 'user_agent'
+  | 'referer'
   | 'upgrade'
   | 'te'
   | 'forwarded_for'
   | 'forwarded_proto'
   | 'forwarded_host'
+  | 'request_id'
+  | 'traceparent'
+  | 'tracestate'
+  | 'reason'
   /** Meant for this connection only, or something only a proxy may say: never passed on. */
   | 'drop';
 
@@ -30,6 +36,7 @@ export const FIELDS = new FieldTable<FieldKind>({
   connection: 'connection',
   expect: 'expect',
   'user-agent': 'user_agent',
+  referer: 'referer',
   'keep-alive': 'drop',
   'proxy-connection': 'drop',
   'proxy-authorization': 'drop',
@@ -44,13 +51,16 @@ export const FIELDS = new FieldTable<FieldKind>({
   via: 'drop',
   proxy: 'drop',
   'x-real-ip': 'drop',
-  'x-request-id': 'drop',
+  'x-request-id': 'request_id',
+  traceparent: 'traceparent',
+  tracestate: 'tracestate',
+  'x-proxy-reason': 'reason',
 });
 const FORWARDED_PREFIX = 'x-forwarded-';
 
 /** To have one of these removed on the way is only ever an attack. */
 const NEVER_NOMINATED =
-  /^(?:host|content-length|transfer-encoding|content-type|cookie|authorization|forwarded|x-forwarded-.*|x-real-ip|x-request-id)$/;
+  /^(?:host|content-length|transfer-encoding|content-type|cookie|authorization|forwarded|x-forwarded-.*|x-real-ip|x-request-id|traceparent|tracestate)$/;
 
 /** How much of a head is taken; the entrypoint says it. */
 export interface HeadLimits {
@@ -85,6 +95,14 @@ export class RequestHead {
   keepAlive = true;
   expectContinue = false;
   userAgent: string | null = null;
+  referer: string | null = null;
+  /** As the client says it; believed only of a trusted proxy. */
+  requestId = '';
+  /** Its only `traceparent` if that is a valid one, else empty, and all of its `tracestate`. */
+  traceparent = '';
+  tracestate = '';
+  /** It asks why, should the answer be one of ours. */
+  asksReason = false;
   /** The one protocol the connection is asked to change to, in lower case; empty: none. The field itself is not passed on. */
   upgrade = '';
   /** RFC 9110 section 6.5.1: trailers would not be lost on the client. */
@@ -111,6 +129,11 @@ export class RequestHead {
     this.keepAlive = true;
     this.expectContinue = false;
     this.userAgent = null;
+    this.referer = null;
+    this.requestId = '';
+    this.traceparent = '';
+    this.tracestate = '';
+    this.asksReason = false;
     this.upgrade = '';
     this.acceptsTrailers = false;
     this.fields = '';
@@ -251,6 +274,10 @@ function parseFields(source: string, at: number, end: number, head: RequestHead,
         head.userAgent = fields.value;
         lines.add(fields);
         break;
+      case 'referer':
+        head.referer = fields.value;
+        lines.add(fields);
+        break;
       case 'host':
         // RFC 9112 section 3.2.2: an absolute-form's authority overrules the field, which must still be valid.
         if (++hosts > 1) return refuse(head, 400, 'there is more than one Host');
@@ -283,7 +310,11 @@ function parseFields(source: string, at: number, end: number, head: RequestHead,
       case 'forwarded_for':
       case 'forwarded_proto':
       case 'forwarded_host':
-        noteForwarded(head, kind, fields.value);
+      case 'request_id':
+      case 'traceparent':
+      case 'tracestate':
+      case 'reason':
+        note(head, kind, fields.value);
         break;
       case 'upgrade':
         upgrade = upgrade === null ? fields.value : `${upgrade},${fields.value}`;
@@ -302,6 +333,7 @@ function parseFields(source: string, at: number, end: number, head: RequestHead,
     }
   }
   if (fields.problem !== '') return refuse(head, fields.tooLarge ? 431 : 400, fields.problem);
+  finishTrace(head);
   if (hosts === 0 && head.minor === 1) return refuse(head, 400, 'there is no Host');
   if (codings > 0) {
     // RFC 9112 section 6.1: the two together are how requests are smuggled.
@@ -343,7 +375,7 @@ function applyConnection(
   lines.clear();
   while (fields.next()) {
     const kind = FIELDS.find(source, fields.nameStart, fields.nameEnd);
-    if (kind !== undefined && kind !== 'user_agent') continue;
+    if (kind !== undefined && !isPassed(kind)) continue;
     if (fields.oddName || isForwardedField(source, fields.nameStart, fields.nameEnd)) continue;
     if (!nominated.has(fields.name.toLowerCase())) lines.add(fields);
   }
@@ -351,15 +383,47 @@ function applyConnection(
   return 0;
 }
 
+export type NotedKind = Extract<
+  FieldKind,
+  'forwarded_for' | 'forwarded_proto' | 'forwarded_host' | 'request_id' | 'traceparent' | 'tracestate' | 'reason'
+>;
+
 /** Kept aside: whether the client may say such things is for others to know. */
-export function noteForwarded(
-  head: RequestHead,
-  kind: 'forwarded_for' | 'forwarded_proto' | 'forwarded_host',
-  value: string,
-): void {
-  if (kind === 'forwarded_for') head.forwardedFor += head.forwardedFor === '' ? value : `,${value}`;
-  else if (kind === 'forwarded_proto') head.forwardedProto = value;
-  else head.forwardedHost = value;
+export function note(head: RequestHead, kind: NotedKind, value: string): void {
+  switch (kind) {
+    case 'forwarded_for':
+      head.forwardedFor += head.forwardedFor === '' ? value : `,${value}`;
+      break;
+    case 'forwarded_proto':
+      head.forwardedProto = value;
+      break;
+    case 'forwarded_host':
+      head.forwardedHost = value;
+      break;
+    case 'request_id':
+      head.requestId = value;
+      break;
+    case 'traceparent':
+      // Two are no valid one.
+      head.traceparent += head.traceparent === '' ? value : `,${value}`;
+      break;
+    case 'tracestate':
+      head.tracestate += head.tracestate === '' ? value : `,${value}`;
+      break;
+    case 'reason':
+      head.asksReason = true;
+      break;
+  }
+}
+
+/** When all fields were read. */
+export function finishTrace(head: RequestHead): void {
+  if (head.traceparent !== '' && !isTraceparent(head.traceparent)) head.traceparent = '';
+}
+
+/** Whether a field with a meaning here goes on to the worker as it came. */
+export function isPassed(kind: FieldKind): boolean {
+  return kind === 'user_agent' || kind === 'referer';
 }
 
 /** RFC 9110 section 10.1.4: whether a `TE` lists `trailers`. */

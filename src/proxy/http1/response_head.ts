@@ -9,6 +9,7 @@ type FieldKind =
   | 'connection'
   | 'keep_alive'
   | 'trailer'
+  | 'request_id'
   | 'drop';
 
 /** RFC 9110 section 7.6.1. */
@@ -22,6 +23,7 @@ const FIELDS = new FieldTable<FieldKind>({
   te: 'drop',
   trailer: 'trailer',
   upgrade: 'drop',
+  'x-request-id': 'request_id',
 });
 
 const MAX_FIELDS = 100;
@@ -41,6 +43,8 @@ export class ResponseHead {
   keepAliveFor = '';
   /** `text/event-stream`: it may be silent for long. */
   eventStream = false;
+  /** Among its fields is an `X-Request-Id` of the worker's own. */
+  namesRequest = false;
   /** Whether field lines follow the body: none can, some may, or so it says. */
   trailers: 'none' | 'possible' | 'announced' = 'none';
   /** The field lines that are passed on, without the framing; of a response without a body, its length too. */
@@ -91,6 +95,7 @@ function parseFields(source: string, at: number, end: number, head: ResponseHead
   let announced = false;
   head.eventStream = false;
   head.keepAliveFor = '';
+  head.namesRequest = false;
   fields.start(source, at, end, MAX_FIELDS);
   lines.clear();
   while (fields.next()) {
@@ -100,6 +105,10 @@ function parseFields(source: string, at: number, end: number, head: ResponseHead
         break;
       case 'content_type':
         head.eventStream = fields.value.startsWith('text/event-stream');
+        lines.add(fields);
+        break;
+      case 'request_id':
+        head.namesRequest = true;
         lines.add(fields);
         break;
       case 'content_length':
@@ -158,7 +167,7 @@ function withoutNominated(source: string, nominated: ReadonlySet<string>): strin
   lines.clear();
   while (fields.next()) {
     const kind = FIELDS.find(source, fields.nameStart, fields.nameEnd);
-    const known = kind !== undefined && kind !== 'content_type';
+    const known = kind !== undefined && kind !== 'content_type' && kind !== 'request_id';
     if (!known && !nominated.has(fields.name.toLowerCase())) lines.add(fields);
   }
   return lines.finish(source);

@@ -274,12 +274,12 @@ export class Http2ClientStream implements ClientStream {
     this.#connection.out.schedule();
   }
 
-  sendHead(head: ResponseHead, fields: string): void {
+  sendHead(head: ResponseHead, fields: string, requestId: string): void {
     const { bodyKind, contentLength } = head;
     const length = bodyKind === 'length' ? contentLength : -1;
     this.#takesTrailers = head.trailers === 'announced' || this.#head.acceptsTrailers;
     this.#localEnded = bodyKind === 'none' || length === 0;
-    this.#connection.out.head(this.id, head.status, length, fields, this.#localEnded);
+    this.#connection.out.head(this.id, head.status, length, fields, this.#localEnded, requestId);
   }
 
   sendData(chunk: Buffer): void {
@@ -315,11 +315,11 @@ export class Http2ClientStream implements ClientStream {
     this.#connection.out.schedule();
   }
 
-  sendAnswer(status: number, fields: string, body: string): void {
+  sendAnswer(status: number, fields: string, body: string, requestId: string): void {
     const bytes = Buffer.from(body);
     const empty = bytes.length === 0 || this.#head.method === 'HEAD';
     this.#localEnded = empty;
-    this.#connection.out.head(this.id, status, bytes.length, fields, empty);
+    this.#connection.out.head(this.id, status, bytes.length, fields, empty, requestId);
     if (!empty) {
       this.sendData(bytes);
       this.sendEnd('');

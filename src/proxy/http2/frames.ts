@@ -1,6 +1,6 @@
 /** HTTP/2 as it is on the wire (RFC 9113 sections 4, 6 and 7): the numbers, and frames written. */
 import type { Wire } from '../wire.ts';
-import { encodeField, encodeLines, encodeStatus, MAX_STATUS, NO_TABLE } from './hpack.ts';
+import { encodeField, encodeLines, encodeStatus, MAX_OWN_FIELDS, NO_TABLE } from './hpack.ts';
 
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 export const FRAME_HEAD = 9;
@@ -115,10 +115,13 @@ export class FrameWriter {
     this.#used = block.writeUInt32BE(code, this.#used);
   }
 
-  /** An answer's head; `contentLength` -1: none is said. `lines` are field lines, each with its CRLF. */
-  head(stream: number, status: number, contentLength: number, lines: string, endStream: boolean): void {
+  /**
+   * An answer's head; `contentLength` -1: none is said. `lines` are field lines, each with its CRLF; the request's id, the
+   * same in no two, is apart from them. Empty: none is said.
+   */
+  head(stream: number, status: number, contentLength: number, lines: string, endStream: boolean, requestId = ''): void {
     const fields = encodeLines(lines);
-    const most = MAX_STATUS + fields.length;
+    const most = MAX_OWN_FIELDS + fields.length;
     const whole = most <= MAX_FRAME;
     const block = whole ? this.#reserve(FRAME_HEAD + most) : Buffer.allocUnsafe(most);
     const start = whole ? this.#used + FRAME_HEAD : 0;
@@ -127,6 +130,7 @@ export class FrameWriter {
     this.#firstBlock = false;
     at = encodeStatus(status, block, at);
     if (contentLength >= 0) at = encodeField('content-length', String(contentLength), block, at);
+    if (requestId !== '') at = encodeField('x-request-id', requestId, block, at);
     at += fields.copy(block, at);
     const flags = endStream ? END_STREAM : 0;
     if (!whole) return this.#inPieces(stream, block.subarray(0, at), flags);

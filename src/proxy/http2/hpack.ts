@@ -172,8 +172,8 @@ const STATUS = new Map(
 /** RFC 7541 section 6.3: what tells a decoder that we keep no table, at the beginning of a connection's first block. */
 export const NO_TABLE = 0x20;
 
-/** Upper bound of what `encodeStatus` and a `content-length` come to. */
-export const MAX_STATUS = 32;
+/** Upper bound of what `encodeStatus`, a `content-length` and the id of a request come to. */
+export const MAX_OWN_FIELDS = 128;
 
 /** Writes `:status`; returns where it ends. */
 export function encodeStatus(status: number, out: Buffer, at: number): number {

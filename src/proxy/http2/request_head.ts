@@ -6,8 +6,10 @@ import { FIELD_VALUE, TOKEN } from '../http1/chars.ts';
 import { MAX_LINE, parseContentLength } from '../http1/fields.ts';
 import {
   FIELDS,
+  finishTrace,
   isForwardedField,
-  noteForwarded,
+  isPassed,
+  note,
   parseTarget,
   refuse,
   setAuthority,
@@ -51,7 +53,7 @@ export function createRequestField(name: string, value: string): RequestField {
   if (validity === 0) return { name, value, kind: 'other', fault: 'a field has no valid name', line: '' };
   if (OF_THE_CONNECTION.has(name)) return { name, value, kind: 'other', fault: 'a field of the connection', line: '' };
   const kind = name === 'cookie' ? 'cookie' : (FIELDS.find(name, 0, name.length) ?? 'other');
-  const passes = kind === 'user_agent' || (kind === 'other' && validity === 1);
+  const passes = kind === 'other' ? validity === 1 : kind !== 'cookie' && isPassed(kind);
   const line = passes && !isForwardedField(name, 0, name.length) ? `${name}: ${value}\r\n` : '';
   return { name, value, kind, fault: null, line };
 }
@@ -110,6 +112,9 @@ export function parseHttp2Head(
       case 'user_agent':
         head.userAgent = value;
         break;
+      case 'referer':
+        head.referer = value;
+        break;
       case 'host':
         if (host !== null) return refuse(head, 400, 'there is more than one Host');
         host = value;
@@ -127,7 +132,11 @@ export function parseHttp2Head(
       case 'forwarded_for':
       case 'forwarded_proto':
       case 'forwarded_host':
-        noteForwarded(head, kind, value);
+      case 'request_id':
+      case 'traceparent':
+      case 'tracestate':
+      case 'reason':
+        note(head, kind, value);
         break;
       case 'te':
         if (value.toLowerCase() !== 'trailers') return refuse(head, 400, 'TE may only be "trailers" in HTTP/2');
@@ -139,6 +148,7 @@ export function parseHttp2Head(
   }
   if (cookies !== '') fields += `cookie: ${cookies}\r\n`;
   head.fields = fields;
+  finishTrace(head);
   // RFC 9113 section 8.3.1.
   if ((pseudos & PSEUDO_BITS[':scheme']) === 0) return refuse(head, 400, 'a pseudo-header field is missing');
   return finish(head, path, host, endOfStream, maxRequestLine);

@@ -26,6 +26,7 @@ export function readForeignHead(
   head.keepAlive = true;
   head.contentLength = 0;
   head.trailers = 'none';
+  head.namesRequest = headers['x-request-id'] !== undefined;
   head.eventStream = String(headers['content-type'] ?? '').startsWith('text/event-stream');
   const nominated = new Set(connection.nominated);
   const fields = linesOf(
