@@ -104,6 +104,8 @@ export interface ServiceEntry {
   readonly retries: number;
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
+  /** A worker that owes an answer for so long is taken to hang. */
+  readonly livenessMs: number;
   /** Between pieces of an answer; of a stream of events. 0: for ever. */
   readonly bodyIdleMs: number;
   readonly eventIdleMs: number;
@@ -244,6 +246,8 @@ export interface TargetStats {
   readonly answers: number;
   /** How long the oldest request without a byte of an answer waits, in milliseconds; 0: there is none. */
   readonly oldestUnansweredMs: number;
+  /** How long ago the last byte of any answer came from it, or it was first heard of, in milliseconds. */
+  readonly silentMs: number;
 }
 
 export interface ServiceStats {

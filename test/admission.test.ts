@@ -4,12 +4,11 @@ import { test } from 'node:test';
 import { startDaemon } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
-import { isRunning, run } from './support/processes.ts';
+import { run } from './support/processes.ts';
 
-/** Answers `/slow` after 300 ms with how many it had at once; `/block` never, and nobody else from then on. */
+/** Answers `/slow` after 300 ms with how many it had at once. */
 const WORKER = `const http = require('http'); let now = 0;
   http.createServer((q, s) => {
-    if (q.url === '/block') for (;;);
     if (q.url !== '/slow') return s.end('ok ' + process.pid);
     now++;
     setTimeout(() => { s.end(String(now--)); }, 300);
@@ -64,25 +63,6 @@ test('beyond the queue, and after its time, requests are sent away with 503, the
     JSON.stringify(away),
   );
   assert.equal((await ask(daemon, '/slow')).code, '200', 'and then there is room again');
-});
-
-test('one of four workers that blocks is found by its traffic, ended and replaced; the others answer', async () => {
-  await using daemon = await startDaemon({
-    config: config(
-      'workers: 4\n    timeouts: { liveness: 1s }\n    health_check: { interval: 1s, timeout: 1s, fall: 3 }',
-    ),
-  });
-  const stuck = ask(daemon, '/block');
-  const killed = await eventually(() => daemon.events('worker_exited')[0], { withinMs: 8_000 });
-  assert.equal(killed['reason'], 'liveness');
-  assert.match(String(killed['exit']), /no byte of an answer for 1000 ms/);
-  assert.match((await stuck).code, /^50[24]$/);
-  for (let i = 0; i < 8; i++) assert.equal((await ask(daemon, '/')).code, '200');
-  await eventually(async () => {
-    const { services } = await daemon.status();
-    return services[0]?.workers.every(({ state }) => state === 'ready');
-  });
-  assert.ok(!isRunning(Number(killed['pid'])));
 });
 
 test('a worker that has answered enough is replaced, and no request is lost', async () => {

@@ -72,6 +72,7 @@ export function upstreamsPart(
         streamsMs: timeouts.streamsMs,
         connectTimeoutMs: timeouts.connectMs,
         responseTimeoutMs: timeouts.responseMs,
+        livenessMs: timeouts.livenessMs,
         bodyIdleMs: timeouts.responseIdleMs,
         eventIdleMs: timeouts.eventIdleMs,
         idleTimeoutMs: timeouts.idleMs,

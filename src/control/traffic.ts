@@ -20,7 +20,7 @@ export function createTraffic(): Traffic {
       // What it had under way died with it.
       for (const [id, told] of Object.entries(stats.targets)) {
         const { requests, answers } = sumTargets([targets.get(id), told]);
-        targets.set(id, { inFlight: 0, streams: 0, requests, answers, oldestUnansweredMs: 0 });
+        targets.set(id, { ...sumTargets([]), requests, answers });
       }
       for (const [name, told] of Object.entries(stats.services)) {
         services.set(name, { queued: 0, queuedMs: 0, shed: sumServices([services.get(name), told]).shed });
@@ -41,6 +41,7 @@ function sumTargets(all: readonly (TargetStats | undefined)[]): TargetStats {
     requests: sum(({ requests }) => requests),
     answers: sum(({ answers }) => answers),
     oldestUnansweredMs: Math.max(0, ...told.map(({ oldestUnansweredMs }) => oldestUnansweredMs)),
+    silentMs: Math.min(...told.map(({ silentMs }) => silentMs)),
   };
 }
 

@@ -208,6 +208,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
   }
 
   onData(chunk: Buffer): void {
+    if (this.#target !== null) this.#target.heardAt = this.#context.clock.recent;
     this.#client.onResponseData(chunk);
   }
 
@@ -230,6 +231,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
     const sent = this.#channel?.sent ?? false;
     // A worker may close an idle connection at any time: that says nothing of its health.
     const blameless = failure === 'upstream_closed' && (this.#channel?.reused ?? false);
+    const waitedMs = this.#unanswered ? this.#context.clock.now() - this.askedAt : 0;
     this.#detach();
     if (target !== null && service !== null && !blameless) {
       service.targetFailed(target);
@@ -246,6 +248,8 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
         attempts: this.attempts,
         sentAttempts: this.#sentAttempts,
         retries: service.entry.retries,
+        waitedMs,
+        livenessMs: service.entry.livenessMs,
       });
     if (!retry) return this.#fail(failure, error);
     // Whoever is bound to this worker stays with it.
@@ -360,6 +364,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
     const target = this.#target;
     if (target === null) return;
     target.answers++;
+    target.heardAt = this.#context.clock.recent;
     this.#answerIsNoLongerOwed(target);
     if (!isStream) return;
     this.#streaming = true;

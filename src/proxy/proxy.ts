@@ -30,7 +30,8 @@ import { LOG_FD, parseToProxy } from '../snapshot.ts';
 import type { FromProxy, PartName, Parts, ServiceStats, TargetStats, ToProxy } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 
-const STATS_INTERVAL_MS = 1_000;
+/** A worker that hangs is to be found within a second: this, and the look of who watches it. */
+const STATS_INTERVAL_MS = 500;
 /** Those that cannot wait for it are sent at most so often. */
 const URGENT_STATS_MS = 100;
 /** How often a draining process looks whether it is done. */

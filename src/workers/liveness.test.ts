@@ -1,25 +1,33 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { judge } from './liveness.ts';
-import type { Observed } from './liveness.ts';
+import { judge as judgeAll } from './liveness.ts';
+import type { Judgement, Observed } from './liveness.ts';
 
 const worker = (id: string, more: Partial<Observed> = {}): Observed => ({
   id,
-  unhealthy: false,
+  unhealthyForMs: 0,
   killing: false,
   oldestUnansweredMs: 0,
+  silentMs: 0,
   ...more,
 });
-const silent = (id: string): Observed => worker(id, { oldestUnansweredMs: 30_000, unhealthy: true });
+const judge = (workers: readonly Observed[], livenessMs: number): Omit<Judgement, 'suspected'> => {
+  const { hung, panic } = judgeAll(workers, livenessMs);
+  return { hung, panic };
+};
+const silent = (id: string): Observed => worker(id, { oldestUnansweredMs: 30_000, silentMs: 30_000 });
+const unhealthy = (id: string): Observed => worker(id, { unhealthyForMs: 1 });
 
 test('one of four that says nothing for its time is killed', () => {
-  const workers = [silent('a'), worker('b'), worker('c'), worker('d', { oldestUnansweredMs: 29_999 })];
+  const workers = [silent('a'), worker('b'), worker('c'), worker('d')];
   assert.deepEqual(judge(workers, 30_000), { hung: ['a'], panic: false });
+  assert.deepEqual(judge([{ ...silent('a'), silentMs: 29_999 }, ...workers.slice(1)], 30_000).hung, []);
+  assert.deepEqual(judge([{ ...silent('a'), oldestUnansweredMs: 29_999 }, ...workers.slice(1)], 30_000).hung, []);
 });
 
 test('when half of them are silent nobody is killed', () => {
   assert.deepEqual(judge([silent('a'), silent('b'), worker('c'), worker('d')], 30_000), { hung: [], panic: true });
-  assert.deepEqual(judge([silent('a'), worker('b', { unhealthy: true }), worker('c'), worker('d')], 30_000), {
+  assert.deepEqual(judge([silent('a'), unhealthy('b'), worker('c'), worker('d')], 30_000), {
     hung: [],
     panic: true,
   });
@@ -38,6 +46,33 @@ test('a worker alone is judged by its silence', () => {
   assert.deepEqual(judge([silent('a')], 30_000).hung, ['a']);
 });
 
-test('a worker that answers is not killed for failing its checks', () => {
-  assert.deepEqual(judge([worker('a', { unhealthy: true }), worker('b'), worker('c')], 30_000).hung, []);
+test('of two workers, one that hangs is killed while the other answers', () => {
+  assert.deepEqual(judge([silent('a'), worker('b')], 30_000).hung, ['a']);
+  assert.deepEqual(judge([silent('a'), unhealthy('b')], 30_000), { hung: [], panic: true });
+  assert.deepEqual(judge([silent('a'), { ...silent('b'), killing: true }], 30_000), { hung: [], panic: true });
+});
+
+test('when all hang, the first whose time is up is not taken for the only one', () => {
+  const later = (id: string): Observed => worker(id, { oldestUnansweredMs: 20_000, silentMs: 20_000 });
+  assert.deepEqual(judge([silent('a'), later('b'), later('c'), later('d')], 30_000), { hung: [], panic: true });
+  assert.deepEqual(judge([silent('a'), later('b')], 30_000), { hung: [], panic: true });
+});
+
+test('a worker that takes long over one request and answers others does not hang', () => {
+  const busy = worker('a', { oldestUnansweredMs: 300_000, silentMs: 100 });
+  assert.deepEqual(judge([busy, worker('b'), worker('c'), worker('d')], 30_000), { hung: [], panic: false });
+  assert.deepEqual(judge([busy], 30_000).hung, []);
+});
+
+test('one that fails its checks with an answer is not killed, one that says nothing for its time is', () => {
+  const others = [worker('b'), worker('c'), worker('d')];
+  assert.deepEqual(judge([worker('a', { unhealthyForMs: 60_000, silentMs: 900 }), ...others], 30_000).hung, []);
+  assert.deepEqual(judge([worker('a', { unhealthyForMs: 29_000, silentMs: 60_000 }), ...others], 30_000).hung, []);
+  assert.deepEqual(judge([worker('a', { unhealthyForMs: 30_000, silentMs: 60_000 }), ...others], 30_000).hung, ['a']);
+});
+
+test('whoever is silent for half of its time is to be asked', () => {
+  const half = worker('a', { oldestUnansweredMs: 15_000, silentMs: 15_000 });
+  const workers = [half, worker('b', { oldestUnansweredMs: 15_000 }), worker('c'), worker('d')];
+  assert.deepEqual(judgeAll(workers, 30_000), { suspected: ['a'], hung: [], panic: false });
 });

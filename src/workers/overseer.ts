@@ -29,6 +29,8 @@ interface Memory {
   readonly samples: number[];
   /** It is on its way out. */
   leaving: boolean;
+  /** It may hang, and was asked whether it does. */
+  suspected: boolean;
 }
 
 export function oversee(options: OverseerOptions): void {
@@ -38,21 +40,30 @@ export function oversee(options: OverseerOptions): void {
 
   const remembered = (worker: Worker): Memory => {
     let memory = known.get(worker);
-    if (memory === undefined) known.set(worker, (memory = { luck: Math.random(), samples: [], leaving: false }));
+    if (memory === undefined)
+      known.set(worker, (memory = { luck: Math.random(), samples: [], leaving: false, suspected: false }));
     return memory;
   };
 
   const lookForHung = (workers: readonly Worker[], livenessMs: number): void => {
-    const observed = workers.map((worker) => ({
-      id: worker.id,
-      unhealthy: worker.state === 'unhealthy',
-      killing: worker.state === 'killing',
-      oldestUnansweredMs: options.stats(worker.id)?.oldestUnansweredMs ?? 0,
-    }));
+    const now = performance.now();
+    const observed = workers.map(({ id, state, unhealthySince, heardAt }) => {
+      const { oldestUnansweredMs = 0, silentMs = Infinity } = options.stats(id) ?? {};
+      const unhealthyForMs = state === 'unhealthy' ? now - unhealthySince : 0;
+      const sayNothingMs = Math.min(silentMs, now - heardAt);
+      return { id, killing: state === 'killing', unhealthyForMs, oldestUnansweredMs, silentMs: sayNothingMs };
+    });
     const judgement = judge(observed, livenessMs);
     if (judgement.panic && !panic)
       options.log.error('workers_do_not_answer', { workers: observed.map(({ id }) => id) });
     ({ panic } = judgement);
+    for (const worker of workers) {
+      const memory = remembered(worker);
+      const suspected = judgement.suspected.includes(worker.id);
+      // Its next check may be further away than its end.
+      if (suspected && !memory.suspected) worker.lookNow();
+      memory.suspected = suspected;
+    }
     for (const worker of workers.filter(({ id }) => judgement.hung.includes(id))) {
       void worker.kill('liveness', `no byte of an answer for ${livenessMs} ms`, true);
     }

@@ -20,6 +20,7 @@ test('takes any answer without a path, and 200 to 399 with one', async () => {
   assert.deepEqual(await probe(plainTarget(address), { path: '/404', timeoutMs: 1_000 }), {
     ok: false,
     reason: '/404 answered 404',
+    answered: true,
   });
 });
 
@@ -28,6 +29,7 @@ test('says why there was no answer', async () => {
   assert.deepEqual(await probe(plainTarget(silent), { path: null, timeoutMs: 50 }), {
     ok: false,
     reason: 'no answer within 50 ms',
+    answered: false,
   });
   const refused = await probe(plainTarget({ host: '127.0.0.1', port: 1 }), { path: null, timeoutMs: 1_000 });
   assert.match(refused.ok ? '' : refused.reason, /ECONNREFUSED/);

@@ -5,7 +5,13 @@ import { describeError } from '../log.ts';
 import type { Address, TargetEntry } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 
-export type ProbeResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+export type ProbeResult =
+  | { readonly ok: true }
+  | {
+      readonly ok: false;
+      readonly reason: string;
+      /** With another status than is good. */ readonly answered: boolean;
+    };
 
 export interface ProbeOptions {
   /** null: any complete HTTP answer to `GET /` is good; else 200–399 on this path is. */
@@ -36,9 +42,10 @@ export async function probe(target: Probed, options: ProbeOptions): Promise<Prob
         ? await askPlain(target.address, path ?? '/', signal)
         : await askForeign(target, target.protocol, signal, options);
     if (path === null || (status >= 200 && status < 400)) return { ok: true };
-    return { ok: false, reason: `${path} answered ${status}` };
+    return { ok: false, reason: `${path} answered ${status}`, answered: true };
   } catch (error) {
-    return { ok: false, reason: deadline.aborted ? `no answer within ${timeoutMs} ms` : describeError(error) };
+    const reason = deadline.aborted ? `no answer within ${timeoutMs} ms` : describeError(error);
+    return { ok: false, reason, answered: false };
   }
 }
 

@@ -277,11 +277,15 @@ test('one that hangs is told by its traffic, and leaves what it wrote about wher
     requests: 0,
     answers: 0,
     oldestUnansweredMs: waits.get(id) ?? 0,
+    silentMs: waits.get(id) ?? 0,
   });
   const script = `process.on('SIGABRT', () => { console.error('in handler'); process.exit(134); }); ${SERVER}`;
-  const service = { workers: 4 };
+  // Its checks are answered: they must not tell that it is alive.
+  const healthCheck = { ...serviceOf(SERVER).healthCheck, intervalMs: 60_000 };
+  const service = { workers: 4, healthCheck };
   await using running = supervise(script, { service, timeouts: { livenessMs: 500 }, options: { stats } });
   await until(() => ids(running).length === 4);
+  await sleep(600);
   const [hung = ''] = ids(running);
   waits.set(hung, 500);
   await until(() => running.lines.some((line) => line.includes('"event":"worker_exited"') && line.includes(hung)));
@@ -303,6 +307,7 @@ test('one that has answered enough is replaced by one that is ready first', asyn
     requests: requests.get(id) ?? 0,
     answers: 0,
     oldestUnansweredMs: 0,
+    silentMs: 0,
   });
   await using running = supervise(SERVER, { service: { maxRequests: 100 }, options: { stats } });
   await until(() => ids(running).length === 1);

@@ -65,6 +65,9 @@ export interface Worker {
   readonly startedAt: number;
   readonly readyAt: number;
   readonly state: WorkerState;
+  /** By `performance.now()`: since when it fails its checks, 0: it does not; and when one was last answered at all. */
+  readonly unhealthySince: number;
+  readonly heardAt: number;
   /** Why it is being ended. */
   readonly reason: Reason | null;
   /** Aborts when the process has ended. */
@@ -97,6 +100,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   let doom: string | null = null;
   let reason: Reason | null = null;
   let health: Health = HEALTHY;
+  let unhealthySince = 0;
+  let heardAt = 0;
   let look = new AbortController();
   let retiring: Promise<void> | null = null;
   const started = Promise.withResolvers<string | null>();
@@ -187,12 +192,15 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       const result = await probe(plainTarget(address), { path, timeoutMs, signal: ended.signal });
       if (!watched()) return;
       // A client's request has already failed there: no need to be told three times.
+      if (result.ok || result.answered) heardAt = performance.now();
       const next = reported && !result.ok ? UNHEALTHY : afterProbe(health, result.ok, healthCheck);
       if (next.healthy !== health.healthy) {
         if (result.ok) log.info('worker_healthy', { worker: id });
         else log.warn('worker_unhealthy', { worker: id, reason: result.reason });
       }
       health = next;
+      if (next.healthy) unhealthySince = 0;
+      else if (unhealthySince === 0) unhealthySince = performance.now();
       enter(next.healthy ? 'ready' : 'unhealthy');
     }
   };
@@ -201,6 +209,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     const problem = await becomesReady();
     if (problem === null && state === 'starting') {
       readyAt = Date.now();
+      heardAt = performance.now();
       log.info('worker_ready', { worker: id, pid, after_ms: readyAt - startedAt });
       enter('ready');
       void watch();
@@ -233,6 +242,12 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     },
     get state() {
       return state;
+    },
+    get unhealthySince() {
+      return unhealthySince;
+    },
+    get heardAt() {
+      return heardAt;
     },
     get reason() {
       return reason;

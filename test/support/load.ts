@@ -12,7 +12,16 @@ export interface Answered {
   /** 0: the connection ended without an answer. */
   readonly status: number;
   readonly error: string | null;
+  /** When it was sent, by `performance.now()`, and how long its whole answer took. */
+  readonly startedAt: number;
+  readonly tookMs: number;
+  /** What the worker that answered calls itself (X-Worker); null: it says nothing, or none answered. */
+  readonly worker: string | null;
+  readonly retryAfter: string | null;
 }
+
+/** Who is sent requests, and where its workers tell what they executed. */
+export type Served = Pick<Daemon, 'origin' | 'folder'>;
 
 export interface Account {
   readonly answers: readonly Answered[];
@@ -28,23 +37,23 @@ export interface AccountedClient extends Disposable {
 let ids = 0;
 
 /** Keep-alive connections, at most so many at once. */
-export function createAccountedClient(daemon: Daemon, connections: number): AccountedClient {
+export function createAccountedClient({ origin }: Served, connections: number): AccountedClient {
   const agent = new https.Agent({ keepAlive: true, maxSockets: connections, rejectUnauthorized: false });
   return {
     send: (method, path = '/') =>
       new Promise((resolve) => {
-        const id = `r${process.pid}-${ids++}`;
+        const { id, settle } = beginRequest(method, resolve);
         const body = method === 'POST' ? 'x' : undefined;
         const request = https.request(
-          `${daemon.origin}${path}`,
+          `${origin}${path}`,
           { agent, method, headers: { 'x-id': id, ...(body === undefined ? {} : { 'content-length': 1 }) } },
           (response) => {
             response.resume();
-            response.on('end', () => resolve({ id, method, status: response.statusCode ?? 0, error: null }));
-            response.on('error', (error) => resolve({ id, method, status: 0, error: error.message }));
+            response.on('end', () => settle(response.statusCode ?? 0, response.headers, null));
+            response.on('error', (error) => settle(0, {}, error.message));
           },
         );
-        request.on('error', (error) => resolve({ id, method, status: 0, error: error.message }));
+        request.on('error', (error) => settle(0, {}, error.message));
         request.end(body);
       }),
     [Symbol.dispose]: () => agent.destroy(),
@@ -52,34 +61,54 @@ export function createAccountedClient(daemon: Daemon, connections: number): Acco
 }
 
 /** The same over HTTP/2: requests by turns on so many connections. */
-export function createAccountedHttp2Client(daemon: Daemon, connections: number): AccountedClient {
+export function createAccountedHttp2Client({ origin }: Served, connections: number): AccountedClient {
   const sessions = Array.from({ length: connections }, () =>
-    connectHttp2(daemon.origin, { rejectUnauthorized: false }).on('error', () => {}),
+    connectHttp2(origin, { rejectUnauthorized: false }).on('error', () => {}),
   );
   return {
     send: (method, path = '/') =>
       new Promise((resolve) => {
-        const id = `r${process.pid}-${ids++}`;
+        const { id, settle } = beginRequest(method, resolve);
         let [status, ended, reason] = [0, false, 'no answer'];
-        const settle = (): void => {
+        let fields: Fields = {};
+        const close = (): void => {
           const whole = ended && status !== 0;
-          resolve({ id, method, status: whole ? status : 0, error: whole ? null : reason });
+          settle(whole ? status : 0, fields, whole ? null : reason);
         };
         const session = sessions[ids % sessions.length];
-        if (session === undefined || session.destroyed) return settle();
+        if (session === undefined || session.destroyed) return close();
         const stream = session.request({ ':method': method, ':path': path, 'x-id': id });
-        stream.on('response', (fields) => (status = fields[':status'] ?? 0));
+        stream.on('response', (head) => {
+          status = head[':status'] ?? 0;
+          fields = head;
+        });
         stream.on('end', () => (ended = stream.rstCode === 0));
-        stream.on('error', (error: Error) => (reason = error.message)).on('close', settle);
+        stream.on('error', (error: Error) => (reason = error.message)).on('close', close);
         stream.resume().end(method === 'POST' ? 'x' : undefined);
       }),
     [Symbol.dispose]: () => sessions.forEach((session) => session.destroy()),
   };
 }
 
+type Fields = Readonly<Record<string, unknown>>;
+
+function beginRequest(method: string, resolve: (answer: Answered) => void) {
+  const id = `r${process.pid}-${ids++}`;
+  const startedAt = performance.now();
+  return {
+    id,
+    settle: (status: number, fields: Fields, error: string | null): void => {
+      const field = (name: string): string | null => (typeof fields[name] === 'string' ? fields[name] : null);
+      const tookMs = performance.now() - startedAt;
+      const told = { worker: field('x-worker'), retryAfter: field('retry-after') };
+      resolve({ id, method, status, error, startedAt, tookMs, ...told });
+    },
+  };
+}
+
 /** Sends requests over `connections` keep-alive connections until `signal` aborts; every id is its own. */
 export async function sendAccounted(
-  daemon: Daemon,
+  daemon: Served,
   {
     methods,
     connections,
@@ -114,7 +143,7 @@ export async function sendAccounted(
 
 /** All of `count` requests in bursts, one on each connection, with a pause of a random length before the next. */
 export async function sendInBursts(
-  daemon: Daemon,
+  daemon: Served,
   {
     count,
     methods,
@@ -154,7 +183,7 @@ export function faultsOf({ answers, executions }: Account): string[] {
   return faults;
 }
 
-export function readExecutions(daemon: Daemon): Map<string, number> {
+export function readExecutions(daemon: Served): Map<string, number> {
   const executions = new Map<string, number>();
   let text = '';
   try {

@@ -65,6 +65,7 @@ export function serviceEntry(changes: Partial<ServiceEntry> = {}): ServiceEntry 
     streamsMs: 1,
     connectTimeoutMs: 1,
     responseTimeoutMs: 1,
+    livenessMs: 30_000,
     bodyIdleMs: 1,
     eventIdleMs: 1,
     idleTimeoutMs: 1,

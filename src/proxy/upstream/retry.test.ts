@@ -12,6 +12,8 @@ const base: RetryInput = {
   attempts: 1,
   sentAttempts: 0,
   retries: 2,
+  waitedMs: 0,
+  livenessMs: 30_000,
 };
 
 test('nothing written: any method goes to another worker, as often as configured', () => {
@@ -39,4 +41,9 @@ test('after a timeout, an invalid answer or a partial one: never', () => {
   assert.equal(mayRetry({ ...sent, method: 'GET', failure: 'upstream_timeout' }), false);
   assert.equal(mayRetry({ ...sent, method: 'GET', failure: 'upstream_invalid' }), false);
   assert.equal(mayRetry({ ...sent, method: 'GET', answered: true }), false);
+});
+
+test('what a worker hung at is not given to another, what came after it is', () => {
+  assert.equal(mayRetry({ ...sent, method: 'GET', waitedMs: 30_000 }), false);
+  assert.equal(mayRetry({ ...sent, method: 'GET', waitedMs: 29_000 }), true);
 });

@@ -19,6 +19,9 @@ export interface RetryInput {
   /** Tries so far whose bytes were sent. */
   readonly sentAttempts: number;
   readonly retries: number;
+  /** The worker owed the answer for so long, in milliseconds, and is taken to hang after `livenessMs`. */
+  readonly waitedMs: number;
+  readonly livenessMs: number;
 }
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -29,5 +32,7 @@ export function mayRetry(input: RetryInput): boolean {
   if (!input.sent) return true;
   // After a timeout the worker may still be at it, and what it says wrongly it would say again.
   if (input.failure !== 'upstream_closed') return false;
+  // A worker that hung was ended; what it hung at would be the next one's end.
+  if (input.waitedMs >= input.livenessMs) return false;
   return input.sentAttempts <= 1 && IDEMPOTENT.has(input.method);
 }

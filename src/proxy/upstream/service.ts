@@ -33,6 +33,8 @@ export class Target implements Origin, Candidate {
   requests = 0;
   answers = 0;
   readonly unanswered = new UnansweredList();
+  /** When a byte of an answer came last, by the clock. */
+  heardAt: number;
   readonly streams = new Set<Stream>();
   /** Failures in a row. */
   failures = 0;
@@ -48,6 +50,7 @@ export class Target implements Origin, Candidate {
   constructor(entry: TargetEntry, now: number) {
     this.entry = entry;
     this.since = now;
+    this.heardAt = now;
     this.weight = entry.weight;
   }
 
@@ -74,7 +77,8 @@ export class Target implements Origin, Candidate {
   stats(now: number): TargetStats {
     const { inFlight, requests, answers } = this;
     const oldestUnansweredMs = this.unanswered.oldestMs(now);
-    return { inFlight, streams: this.streams.size, requests, answers, oldestUnansweredMs };
+    const silentMs = Math.max(0, Math.round(now - this.heardAt));
+    return { inFlight, streams: this.streams.size, requests, answers, oldestUnansweredMs, silentMs };
   }
 
   succeeded(): void {
