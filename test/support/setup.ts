@@ -35,6 +35,7 @@ const PROVE_NEEDS: readonly Need[] = [
   { package: 'testssl.sh', check: ['which', 'testssl'] },
   { package: 'slowhttptest', check: ['which', 'slowhttptest'] },
   { package: 'iproute2', check: ['which', 'ip'] },
+  { package: 'nginx-light', check: ['which', 'nginx'] },
 ];
 
 const bench = process.argv.includes('--bench');
