@@ -143,6 +143,46 @@ test('kill -9 of the control plane leaves no process after 2 s, and the next sta
   assert.equal(await get(next), '200');
 });
 
+for (const [where, env] of [
+  ['', {}],
+  [', also where setpriv is missing', { PATH: '/nowhere' }],
+] as const) {
+  test(`kill -9 of the control plane with 4 uvicorn workers leaves none after 2 s, and the next start needs no manual step${where}`, async () => {
+    const marker = `uvicorn-${process.pid}-${where.length}`;
+    const config = `sites: [{ hosts: [localhost], service: web }]
+services:
+  web:
+    command: /usr/bin/uvicorn fastapi_app:app
+    directory: FIXTURES
+    workers: 4
+    env: { MARKER: ${marker}, PYTHONDONTWRITEBYTECODE: 1 }
+`;
+    await using daemon = await startDaemon({ config, env });
+    const missing = daemon.events('worker_command').filter(({ warning }) => String(warning).includes('setpriv(1)'));
+    assert.equal(missing.length, where === '' ? 0 : 1);
+    // TERM would let it end first, which takes minutes.
+    const slow = run('curl', [
+      '-sSk',
+      '--limit-rate',
+      '1M',
+      '-o',
+      '/dev/null',
+      `${daemon.origin}/download?size=900000000`,
+    ]);
+    await eventually(async () => (await workers(daemon)).some((worker) => worker.in_flight > 0));
+    const pids = processesWith('MARKER', marker);
+    assert.equal(pids.length, 4);
+    daemon.child.kill('SIGKILL');
+    await eventually(() => pids.every((pid) => !isRunning(pid)), { withinMs: 2_000 });
+    assert.deepEqual(processesWith('MARKER', marker), []);
+    await slow;
+
+    await using next = await startDaemon({ config, env, folder: daemon.folder, ports: daemon.ports });
+    assert.equal(processesWith('MARKER', marker).length, 4);
+    assert.equal(await get(next, '/who'), '200');
+  });
+}
+
 test('leaves no grandchild either, when TERM is ignored and a worker has children', async () => {
   const marker = `family-${process.pid}`;
   const config = `sites: [{ hosts: [localhost], service: web }]
