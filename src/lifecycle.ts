@@ -24,3 +24,11 @@ export async function within<T, F>(promise: Promise<T>, ms: number, fallback: F)
     timeout.abort();
   }
 }
+
+/** Resolves when `signal` aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -9,7 +9,7 @@ import { reload } from './reload.ts';
 import { renew } from './renew.ts';
 import { run } from './run.ts';
 import { schema } from './schema.ts';
-import { pause, restart, resume, scale, start, stopService } from './services.ts';
+import { deploy, pause, restart, resume, scale, start, stopService } from './services.ts';
 import { status } from './status.ts';
 import { stop } from './stop.ts';
 import { complain, complainAbout, print } from './terminal.ts';
@@ -33,6 +33,8 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
   proxy health [--ready]             exit 0 when the daemon answers at its addresses; --ready: and every service can be served
   proxy logs [SERVICE] [-f] [--lines 100] [--json]
                                      what workers and the daemon wrote last; -f: and what they write from now on
+  proxy deploy SERVICE [--release ID]
+                                     a new release: the steps before its start, then its workers, ready first
   proxy restart SERVICE              replace its workers, one after the other, by new ones that are ready first
   proxy scale SERVICE N|auto         so many workers, until the configuration says otherwise
   proxy pause SERVICE [--message TEXT] | resume SERVICE
@@ -90,6 +92,7 @@ const OPTIONS = {
   passphrase: { type: 'string' },
   out: { type: 'string' },
   reason: { type: 'string' },
+  release: { type: 'string' },
   'with-certificate-key': { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
   version: { type: 'boolean', short: 'v', default: false },
@@ -107,6 +110,7 @@ const OPTIONAL = [
   'lines',
   'ready',
   'effective',
+  'release',
   'force',
   ...DEPLOYMENT,
   ...TRIAL,
@@ -125,6 +129,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   status: ['socket', 'json'],
   health: ['socket', 'ready'],
   logs: ['socket', 'json', 'follow', 'lines'],
+  deploy: ['socket', 'release'],
   restart: ['socket'],
   pause: ['socket', 'message'],
   resume: ['socket'],
@@ -136,7 +141,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Verbs that are followed by names. */
-const TAKE_WORDS = ['renew', 'certs', 'logs', 'restart', 'scale', 'pause', 'resume', 'start', 'stop'];
+const TAKE_WORDS = ['renew', 'certs', 'logs', 'deploy', 'restart', 'scale', 'pause', 'resume', 'start', 'stop'];
 
 type Values = ReturnType<typeof parseOptions>['values'];
 
@@ -195,6 +200,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     case 'logs': {
       const { follow, lines, json, socket, config } = values;
       return logs({ words: names, follow, lines, json, socket, config });
+    }
+    case 'deploy': {
+      const { socket, config, release } = values;
+      return deploy({ words: names, socket, config, release });
     }
     case 'restart':
       return restart(serviceVerb);

@@ -26,7 +26,7 @@ export async function logs({ words, follow, lines, json, ...where }: LogsOptions
     ...(lines === undefined ? {} : { lines }),
     ...(follow ? { follow: '1' } : {}),
   });
-  const show = (event: unknown): void => print(json ? JSON.stringify(event) : describe(event));
+  const show = (event: unknown): void => print(json ? JSON.stringify(event) : describeEvent(event));
   // A reader that has enough (`| head`) ends us, quietly.
   process.stdout.on('error', () => process.exit(0));
   try {
@@ -44,7 +44,7 @@ export async function logs({ words, follow, lines, json, ...where }: LogsOptions
 }
 
 /** What a worker wrote stands for itself, behind the worker's name. */
-function describe(value: unknown): string {
+export function describeEvent(value: unknown): string {
   if (!isRecord(value)) return String(value);
   const { time, level, event, ...fields } = value;
   const at = new Date(String(time));

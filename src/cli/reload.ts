@@ -8,7 +8,10 @@ export async function reload(socket: string | undefined, option: string | undefi
     const outcome = await callDaemon(findSocket(socket, option), 'POST', '/v1/reload');
     const changes = list(outcome, 'changes');
     const notReloaded = list(outcome, 'not_reloaded');
-    print(changes.length === 0 ? 'nothing changed' : changes.join('\n'));
+    // Who edits the app and not the file may have meant its code.
+    const launched = list(outcome, 'launched').map((name) => `\`proxy deploy ${name}\``);
+    const hint = launched.length === 0 ? '' : `; new code: ${launched.join(', ')}`;
+    print(changes.length === 0 ? `nothing changed${hint}` : changes.join('\n'));
     if (notReloaded.length > 0) complain(`only a new start changes: ${notReloaded.join(', ')}`);
     return 0;
   } catch (error) {

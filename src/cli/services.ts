@@ -1,6 +1,7 @@
 /** Verbs that change a running service: they wait until it is done, and fail with the reason. */
-import { callDaemon, DaemonError } from './admin_client.ts';
+import { callDaemon, DaemonError, isRecord } from './admin_client.ts';
 import { findSocket } from './configuration.ts';
+import { describeEvent } from './logs.ts';
 import { showProgress } from './progress.ts';
 import { complain, complainAbout, print } from './terminal.ts';
 import { escapeControls } from '../log.ts';
@@ -61,6 +62,29 @@ async function one(
   return ask(where, doing, `/v1/services/${verb}`, { service, ...body }, done(service));
 }
 
+/** A new release: its steps, then its workers. What goes on is told line by line. Exit 0, or 1: then the old one is there. */
+export async function deploy({
+  words,
+  release,
+  ...where
+}: ServiceVerb & { readonly release: string | undefined }): Promise<number> {
+  const [service, more] = words;
+  if (service === undefined || more !== undefined) return misused('give one service: proxy deploy SERVICE');
+  const body = { service, ...(release === undefined ? {} : { release }) };
+  try {
+    const socket = findSocket(where.socket, where.config);
+    const answer = await callDaemon(socket, 'POST', '/v1/services/deploy', body, {
+      onProgress: (event) => print(describeEvent(event)),
+    });
+    const made = isRecord(answer) && isRecord(answer['release']) ? answer['release'] : {};
+    const again = isRecord(answer) && answer['ran'] === false ? ', whose steps had been done or are none' : '';
+    print(escapeControls(`${service} runs release ${String(made['name'])}${again}, in ${String(made['directory'])}`));
+    return 0;
+  } catch (error) {
+    return failed(error);
+  }
+}
+
 async function ask(
   where: Omit<ServiceVerb, 'words'>,
   doing: string,
@@ -72,12 +96,16 @@ async function ask(
     using _ = showProgress(process.stderr, doing);
     await callDaemon(findSocket(where.socket, where.config), 'POST', path, body);
   } catch (error) {
-    complainAbout(error);
-    if (error instanceof DaemonError) for (const line of error.details) complain(`  ${escapeControls(line)}`);
-    return 1;
+    return failed(error);
   }
   print(done);
   return 0;
+}
+
+function failed(error: unknown): number {
+  complainAbout(error);
+  if (error instanceof DaemonError) for (const line of error.details) complain(`  ${escapeControls(line)}`);
+  return 1;
 }
 
 function misused(problem: string): number {

@@ -50,8 +50,14 @@ function describe(status: unknown): string {
   );
   section(
     'Services',
-    ['SERVICE', 'STATE', 'COMMAND'],
-    each(top['services']).map((row) => [row['name'], row['state'], row['command']].map(text)),
+    ['SERVICE', 'STATE', 'COMMAND', 'RELEASE', 'DIRECTORY', 'NOW'],
+    each(top['services']).map((service) => {
+      const { name, id, directory } = fields(service['release']);
+      return [
+        ...[service['name'], service['state'], service['command'], name ?? id, directory].map(text),
+        now(service),
+      ];
+    }),
   );
   section(
     'Workers',
@@ -121,4 +127,12 @@ function lastExit(row: Readonly<Record<string, unknown>>): string {
 
 function age(started: unknown): string {
   return typeof started === 'string' ? formatAge(Date.now() - Date.parse(started)) : '-';
+}
+
+/** What a service is at, or what is wrong with it. */
+function now(service: Readonly<Record<string, unknown>>): string {
+  const { step, number, of, attempt, started_at: since } = fields(service['prestart']);
+  if (step === undefined) return text(service['problem']);
+  const again = attempt === 1 ? '' : `, attempt ${text(attempt)}`;
+  return `step ${text(step)} (${text(number)} of ${text(of)})${again} since ${age(since)}`;
 }

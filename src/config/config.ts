@@ -201,6 +201,10 @@ export interface ServiceConfig {
   /** Of files and of `env`, which goes before. */
   readonly env: Readonly<Record<string, string>>;
   readonly identity: WorkerIdentityConfig;
+  /** Another one is another release, as another command is; null: what else is defined says it all. */
+  readonly release: string | null;
+  /** Before the first worker of each release, in this order. */
+  readonly prestart: readonly PrestartConfig[];
   readonly workers: number;
   /** Requests in flight for each worker; 0: no limit. */
   readonly concurrency: number;
@@ -265,6 +269,14 @@ export interface WorkerIdentityConfig {
   readonly cpuAffinity: string | null;
   /** By prlimit's names (`nofile`, `core`, `as` …), soft and hard; null: unlimited. */
   readonly rlimits: Readonly<Record<string, number | null>>;
+}
+
+export interface PrestartConfig {
+  /** Letters, digits and ` ._-`: visitors see it when the step fails. */
+  readonly name: string;
+  readonly command: readonly string[];
+  /** 0: as long as it takes. */
+  readonly timeoutMs: number;
 }
 
 export interface UpstreamConfig {

@@ -2,7 +2,6 @@
 import type { z } from 'zod';
 import type { Path, Problem, SourceDocument } from './document.ts';
 import { nearest } from './nearest.ts';
-import { NOT_YET } from './schema.ts';
 
 type Issue = z.core.$ZodIssue;
 
@@ -35,7 +34,6 @@ export function problemsOf(
 
 export function unknownKey(document: SourceDocument, path: Path, known: readonly string[]): Problem {
   const key = String(path.at(-1));
-  if (NOT_YET.has(key)) return document.problem(path, 'is not supported by this version', 'key');
   const near = nearest(key, known);
   const hint = near === null ? `; known here: ${known.join(', ')}` : `; did you mean "${near}"?`;
   return document.problem(path, `is not a known key${hint}`, 'key');

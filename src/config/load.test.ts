@@ -46,11 +46,6 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ['1:13 shutdown.graceperiod: is not a known key; did you mean "grace_period"?'],
   ],
   [
-    'a key of a later version',
-    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    prestart: []\n',
-    ['5:5 services.web.prestart: is not supported by this version'],
-  ],
-  [
     'a metrics address others can reach, and no token',
     `metrics:\n  address: ":9180"\n${REST}`,
     [
@@ -272,6 +267,18 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     'a PROXY header that anybody could send',
     'entrypoints: { https: { address: ":443", proxy_protocol: true } }\nsites: [{ hosts: [localhost], service: web }]\nservices: { web: { command: a } }\n',
     ['1:58 entrypoints.https.proxy_protocol: needs trusted_proxies: a header that anybody could send says nothing'],
+  ],
+  [
+    'steps before the start that do not fit',
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    release: "a\\nb"\n    prestart:\n      - { name: a, command: b }\n      - { name: a, command: "b {port}" }\n      - { name: "<b>", command: b }\n  api: { upstreams: ["http://a:1"], prestart: [{ command: b }], release: 1 }\n',
+    [
+      '5:14 services.web.release: must be up to 128 letters, digits, blanks and ._:+/@-',
+      '8:17 services.web.prestart[1].name: is the name of another step too',
+      '8:29 services.web.prestart[1].command: has {port}, which only workers have',
+      '9:17 services.web.prestart[2].name: must be up to 64 letters, digits, blanks and ._-',
+      '10:37 services.api.prestart: is for workers that a "command" starts',
+      '10:65 services.api.release: is for workers that a "command" starts',
+    ],
   ],
   [
     'a hash by nothing',

@@ -13,6 +13,10 @@ const MAX_SOCKET_PATH = 107;
 /** `<slot>.<generation>.sock`. */
 const SOCKET_NAME_LENGTH = 20;
 const PLACEHOLDERS = ['port', 'socket', 'fd', 'host', 'slot', 'gen'];
+/** Of a step before the start: in logs, in `status`, and in what visitors are told. */
+const STEP_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?$/;
+/** Of a release, also as `proxy deploy` names it. */
+export const RELEASE_NAME = /^[A-Za-z0-9][A-Za-z0-9 ._:+/@-]{0,127}$/;
 
 interface ServiceContext {
   readonly base: string;
@@ -59,6 +63,10 @@ export function buildService(
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key)) tell(['env', key], 'is not a name of a variable', 'key');
     env[key] = readSecret(value, base, () => tell(['env', key], 'the file it names cannot be read'));
   }
+  const prestart = buildPrestart(service, tell);
+  if (service.release !== undefined && !RELEASE_NAME.test(service.release)) {
+    tell(['release'], 'must be up to 128 letters, digits, blanks and ._:+/@-');
+  }
   const { memory, health_check: health, timeouts } = service;
   if (memory.hard !== 0 && memory.soft > memory.hard) tell(['memory', 'soft'], 'is more than "hard"');
   if (service.command === undefined) tellUnlaunched(service, tell);
@@ -81,6 +89,8 @@ export function buildService(
       cpuAffinity: service.cpu_affinity ?? null,
       rlimits: buildLimits(service.rlimits),
     },
+    release: service.release ?? null,
+    prestart,
     workers: service.workers === 'auto' ? cpus : service.workers,
     concurrency: service.concurrency,
     memory,
@@ -139,8 +149,25 @@ function buildLimits(limits: ServiceInput['rlimits']): ServiceConfig['identity']
   );
 }
 
+function buildPrestart({ prestart }: ServiceInput, tell: Tell): ServiceConfig['prestart'] {
+  const names = new Set<string>();
+  return prestart.map(({ name = `step ${names.size + 1}`, command, timeout }, i) => {
+    const at: Path = ['prestart', i];
+    if (!STEP_NAME.test(name)) tell([...at, 'name'], 'must be up to 64 letters, digits, blanks and ._-');
+    if (names.has(name)) tell([...at, 'name'], 'is the name of another step too');
+    names.add(name);
+    const placeholder = PLACEHOLDERS.map((word) => `{${word}}`).find((word) => command.join(' ').includes(word));
+    if (placeholder !== undefined) tell([...at, 'command'], `has ${placeholder}, which only workers have`);
+    return { name, command, timeoutMs: timeout };
+  });
+}
+
 /** What only makes sense for workers of ours. */
 function tellUnlaunched(service: ServiceInput, tell: Tell): void {
+  for (const key of ['prestart', 'release'] as const) {
+    const isGiven = key === 'release' ? service.release !== undefined : service.prestart.length > 0;
+    if (isGiven) tell([key], 'is for workers that a "command" starts', 'key');
+  }
   if (service.health_check === 'process') tell(['health_check'], 'is for workers that a "command" starts');
 }
 

@@ -11,6 +11,7 @@ import { serviceHandlers } from './services_api.ts';
 import { certificateHandlers, certificatesJson, iso } from './certificates_api.ts';
 import { formatAddress } from '../address.ts';
 import type { Certificates } from '../certificates/certificates.ts';
+import type { DeploymentStatus } from '../workers/deployment.ts';
 import type { Config } from '../config/config.ts';
 import { formatProblem } from '../config/load.ts';
 import type { Problem } from '../config/load.ts';
@@ -51,7 +52,10 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
     'GET /v1/health': () => Promise.resolve(plane.health()),
     'POST /v1/reload': async () => {
       const outcome = await plane.reload();
-      if (outcome.ok) return { changes: outcome.changes, not_reloaded: outcome.notReloaded };
+      if (outcome.ok) {
+        const launched = plane.services().flatMap(({ config: { name, command } }) => (command === null ? [] : name));
+        return { changes: outcome.changes, not_reloaded: outcome.notReloaded, launched };
+      }
       const { reason, problems } = outcome;
       const code = problems.length > 0 ? 'bad_configuration' : 'not_applied';
       throw new AdminError(422, code, `${reason}; nothing was changed`, problems.map(formatProblem));
@@ -63,7 +67,7 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
       return {};
     },
     ...certificateHandlers(() => plane.certificates),
-    ...serviceHandlers(() => plane.services()),
+    ...serviceHandlers(() => plane.services(), plane.events),
     ...logHandlers(plane.events, () => plane.services().map(({ config }) => config.name)),
   };
 }
@@ -107,6 +111,7 @@ function status(plane: ControlPlane): unknown {
       held: service.held(),
       ready: service.targets().targets.length,
       command: service.command(),
+      ...deploymentJson(service.deployment()),
       workers: service.workers().map((worker) => ({
         id: worker.id,
         slot: worker.slot,
@@ -129,5 +134,24 @@ function status(plane: ControlPlane): unknown {
         .targets.filter(({ address }) => 'host' in address)
         .map(({ id }) => ({ id, in_flight: inFlight.get(id) ?? 0 })),
     })),
+  };
+}
+
+function deploymentJson(deployment: DeploymentStatus | null): Readonly<Record<string, unknown>> {
+  if (deployment === null) return {};
+  const { release, step, problem } = deployment;
+  return {
+    release,
+    prestart:
+      step === null
+        ? null
+        : {
+            step: step.name,
+            number: step.number,
+            of: step.of,
+            attempt: step.attempt,
+            started_at: iso(step.startedAt),
+          },
+    problem,
   };
 }

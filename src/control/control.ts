@@ -40,6 +40,7 @@ import type { Identity } from '../snapshot.ts';
 import { createGuard } from '../workers/guard.ts';
 import { watchOutOfMemory } from '../workers/out_of_memory.ts';
 import { createGroupUsages } from '../workers/process_usage.ts';
+import { createReleases } from '../workers/releases.ts';
 import { lockRuntimeDirectory } from '../workers/records.ts';
 import type { RuntimeLock } from '../workers/records.ts';
 
@@ -101,6 +102,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const stopped = new AbortController();
   const outOfMemory = watchOutOfMemory(stopped.signal);
   const usages = createGroupUsages();
+  const releases = createReleases(storage, log);
   const services = new Map<string, RunningService>();
   let stopping: Promise<void> | null = null;
   const idle = Promise.withResolvers<void>();
@@ -140,6 +142,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       proxyIdentity: identity,
       guard,
       records: lock,
+      releases,
       log,
       onChange: () => void publishUpstreams(),
       stats: (target) => pool.targetStats(target),
@@ -176,7 +179,6 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
   /** All become what they should be, or all are what they were; null, or why. */
   const updateAll = async (changed: readonly ServiceConfig[]): Promise<string | null> => {
-    const before = new Map(changed.map(({ name }) => [name, services.get(name)?.config]));
     const updates = changed.map(async (next) => {
       try {
         return (await services.get(next.name)?.update(next)) ?? { ok: true as const };
@@ -192,10 +194,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     });
     if (failures.length === 0) return null;
     const succeeded = changed.filter(({ name }) => !failures.some((failure) => failure.name === name));
-    for (const { name } of succeeded) {
-      const old = before.get(name);
-      if (old !== undefined) await services.get(name)?.update(old);
-    }
+    for (const { name } of succeeded) await services.get(name)?.revert();
     return failures.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
   };
 

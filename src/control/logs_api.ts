@@ -24,10 +24,10 @@ export function logHandlers(
         throw new AdminError(400, 'bad_request', `"lines" must be a number up to ${MAX_LINES}`);
       }
       const kept = count === 0 ? [] : events.list(service, count);
-      if (follow !== '1') return { events: kept.map(toJson) };
-      for (const event of kept) tell(toJson(event));
+      if (follow !== '1') return { events: kept.map(eventJson) };
+      for (const event of kept) tell(eventJson(event));
       using _ = events.follow((event) => {
-        if (service === null || serviceOf(event) === service) tell(toJson(event));
+        if (service === null || serviceOf(event) === service) tell(eventJson(event));
       });
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
       return {};
@@ -35,6 +35,6 @@ export function logHandlers(
   };
 }
 
-function toJson({ at, level, event, fields }: LoggedEvent): unknown {
+export function eventJson({ at, level, event, fields }: LoggedEvent): unknown {
   return { time: at.toISOString(), level, event, ...fields };
 }

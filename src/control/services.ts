@@ -5,11 +5,13 @@ import type { Identity, TargetEntry, TargetStats } from '../snapshot.ts';
 import type { Guard } from '../workers/guard.ts';
 import type { GroupUsage } from '../workers/process_usage.ts';
 import type { WorkerRecords } from '../workers/records.ts';
+import { createDeployment } from '../workers/deployment.ts';
+import type { Deployment, DeploymentStatus, DeployResult } from '../workers/deployment.ts';
 import { planCommand } from '../workers/presets.ts';
-import { createSupervisor } from '../workers/supervisor.ts';
-import type { RollResult, Supervisor, WorkerStatus } from '../workers/supervisor.ts';
 import type { WorkerIdentity } from '../workers/exec_chain.ts';
 import { launchWarnings } from '../workers/launch.ts';
+import type { Releases } from '../workers/releases.ts';
+import type { RollResult, WorkerStatus } from '../workers/supervisor.ts';
 import type { LaunchedService } from '../workers/launch.ts';
 import type { ServiceState } from '../workers/states.ts';
 import { needsOtherWorkers } from './reload.ts';
@@ -25,6 +27,7 @@ export interface ServicesOptions {
   readonly proxyIdentity: Identity | null;
   readonly guard: Guard;
   readonly records: WorkerRecords;
+  readonly releases: Releases;
   readonly log: Logger;
   /** The targets of some service changed. */
   readonly onChange: () => void;
@@ -43,15 +46,20 @@ export interface RunningService {
   targets(): ServiceTargets;
   /** Workers and upstreams that can be asked, also those nobody asks because they serve nothing. */
   readyCount(): number;
-  /** null: it only has upstreams. */
+  /** null: it only has upstreams, as in the next. */
   state(): ServiceState | null;
+  deployment(): DeploymentStatus | null;
   workers(): readonly WorkerStatus[];
   /** What its workers run, as it may be shown, its placeholders not filled in; null: it only has upstreams. */
   command(): readonly string[] | null;
   reportFailure(targetId: string): void;
   /** Becomes what `next` says, its workers one after the other, or stays as it was and says why. */
   update(next: ServiceConfig): Promise<RollResult>;
-  /** Replaces all workers by others of the same definition; those that were given up are tried again. */
+  /** Takes the last update back. */
+  revert(): Promise<void>;
+  /** A new release of the same definition, or an earlier one of this name. */
+  deploy(name: string): Promise<DeployResult>;
+  /** Replaces all workers by others of the same release; those that were given up are tried again. */
   restart(): Promise<RollResult>;
   /** So many workers, until the next update; null: as many as are configured. */
   scale(count: number | null): Promise<void>;
@@ -75,8 +83,10 @@ export interface Hold {
 export function startService(initial: ServiceConfig, options: ServicesOptions): RunningService {
   let config = initial;
   const proxyGid = options.proxyIdentity?.gid ?? null;
+  /** Before the last update. */
+  let previous: ServiceConfig | null = null;
   const log = options.log.with({ service: config.name });
-  let supervisor: Supervisor | null = null;
+  let deployment: Deployment | null = null;
   let held: Hold | null = null;
   let nextChange = Promise.withResolvers<void>();
   const onChange = (): void => {
@@ -99,10 +109,11 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     log.info('worker_command', { command: planCommand(service).shown });
     for (const told of launchWarnings({ service, identity, proxyGid })) log.warn('worker_command', { warning: told });
   };
-  const startSupervisor = (service: LaunchedService): Supervisor => {
+  const startDeployment = (service: LaunchedService): Deployment => {
     announce(service);
-    return createSupervisor({
+    return createDeployment({
       service,
+      releases: options.releases,
       runtimeDirectory: options.runtimeDirectory,
       identityOf: (one) => chooseIdentity(one).identity,
       proxyGid,
@@ -120,33 +131,41 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     service.upstreams.length === 0 ? null : createUpstreamChecks({ service, log, onChange });
 
   const startAll = (): void => {
-    if (isLaunched(config)) supervisor = startSupervisor(config);
+    if (isLaunched(config)) deployment = startDeployment(config);
     checks = startChecks(config);
   };
   const stopAll = async (graceMs: number): Promise<void> => {
-    await Promise.all([supervisor?.stop({ graceMs }), checks?.stop()]);
+    await Promise.all([deployment?.stop({ graceMs }), checks?.stop()]);
   };
   startAll();
 
-  const list = (): readonly TargetEntry[] => [...(supervisor?.targets() ?? []), ...(checks?.targets() ?? [])];
+  const list = (): readonly TargetEntry[] => [...(deployment?.targets() ?? []), ...(checks?.targets() ?? [])];
   /** Workers of ours where there were none, or none where there were. */
-  const updateSupervisor = async (next: ServiceConfig): Promise<RollResult> => {
-    const before = supervisor;
+  const updateDeployment = async (next: ServiceConfig): Promise<RollResult> => {
+    const before = deployment;
     if (!isLaunched(next)) {
-      supervisor = null;
+      deployment = null;
       void before?.stop({ graceMs: config.timeouts.drainMs + config.timeouts.stopMs });
       return { ok: true };
     }
     if (before === null) {
-      supervisor = startSupervisor(next);
+      deployment = startDeployment(next);
       return { ok: true };
     }
-    const differs = needsOtherWorkers(config, next);
-    if (differs) announce(next);
-    const rolled = differs ? await before.roll(next) : adopted(before, next);
-    if (rolled.ok) await before.scale(next.workers);
-    return rolled;
+    const others = needsOtherWorkers(config, next);
+    if (others) announce(next);
+    return before.update(next, { others });
   };
+  const adopt = async (next: ServiceConfig): Promise<void> => {
+    const old = checks;
+    checks = startChecks(next);
+    config = next;
+    await old?.stop();
+    onChange();
+  };
+
+  const refused = (): typeof NOT_OURS | null =>
+    held?.admission === 'stopped' ? { ok: false, reason: 'it is stopped: proxy start', output: [] } : null;
 
   return {
     get config() {
@@ -155,42 +174,48 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     targets: () => {
       const targets = list();
       if (held !== null) return { targets, admission: held.admission, unavailable: held.message };
-      const unavailable = targets.some(({ healthy }) => healthy) ? null : reasonFor(supervisor);
-      return { targets, admission: 'open', unavailable };
+      const reason = deployment?.unavailable() ?? 'no upstream is healthy';
+      return { targets, admission: 'open', unavailable: targets.some(({ healthy }) => healthy) ? null : reason };
     },
     readyCount: () => {
-      const workers = supervisor?.snapshot().filter(({ state }) => state === 'ready').length ?? 0;
+      const workers = deployment?.workers().filter(({ state }) => state === 'ready').length ?? 0;
       return workers + (checks?.targets().filter(({ healthy }) => healthy).length ?? 0);
     },
-    state: () => supervisor?.state() ?? null,
-    workers: () => supervisor?.snapshot() ?? [],
+    state: () => deployment?.state() ?? null,
+    deployment: () => deployment?.status() ?? null,
+    workers: () => deployment?.workers() ?? [],
     command: () => (isLaunched(config) ? planCommand(config).shown : null),
     reportFailure: (id) => {
-      supervisor?.reportFailure(id);
+      deployment?.reportFailure(id);
       checks?.reportFailure(id);
     },
     update: async (next) => {
       if (held?.admission === 'stopped') {
+        previous = config;
         config = next;
         return { ok: true };
       }
-      const result = await updateSupervisor(next);
+      const result = await updateDeployment(next);
       if (!result.ok) return result;
-      const old = checks;
-      checks = startChecks(next);
-      config = next;
-      await old?.stop();
-      onChange();
+      previous = config;
+      await adopt(next);
       return result;
     },
-    restart: async () => {
-      if (held?.admission === 'stopped') return { ok: false, reason: 'it is stopped: proxy start', output: [] };
-      if (supervisor === null || !isLaunched(config))
-        return { ok: false, reason: 'it has no workers of ours', output: [] };
-      supervisor.retryNow();
-      return supervisor.roll(config, 'operator');
+    revert: async () => {
+      if (previous === null) return;
+      const back = previous;
+      previous = null;
+      if (held?.admission === 'stopped') {
+        config = back;
+        return;
+      }
+      if (isLaunched(config) && isLaunched(back)) await deployment?.revert();
+      else await updateDeployment(back);
+      await adopt(back);
     },
-    scale: async (count) => supervisor?.scale(count ?? config.workers),
+    deploy: async (name) => refused() ?? deployment?.deploy(name) ?? NOT_OURS,
+    restart: async () => refused() ?? deployment?.restart() ?? NOT_OURS,
+    scale: async (count) => deployment?.scale(count ?? config.workers),
     held: () => held,
     pause: (message) => {
       if (held?.admission === 'stopped') return;
@@ -214,33 +239,21 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       }
       for (;;) {
         const changed = nextChange.promise;
-        const workers = supervisor?.snapshot() ?? [];
-        if (workers.length === 0 || workers.some(({ state }) => state === 'ready')) return { ok: true };
+        const workers = deployment?.workers() ?? [];
+        if (deployment === null || workers.some(({ state }) => state === 'ready')) return { ok: true };
         if (held?.admission === 'stopped') return { ok: false, reason: 'it was stopped meanwhile', output: [] };
+        const { problem } = deployment.status();
         const failed = workers.find(({ state }) => state === 'backoff' || state === 'fatal');
-        if (failed !== undefined) return { ok: false, reason: failed.lastExit ?? 'no worker is ready', output: [] };
-        await changed;
+        if (problem === null && failed === undefined) await changed;
+        else return { ok: false, reason: problem ?? failed?.lastExit ?? 'no worker is ready', output: [] };
       }
     },
     stop: stopAll,
   };
 }
 
+const NOT_OURS: Extract<RollResult, { ok: false }> = { ok: false, reason: 'it has no workers of ours', output: [] };
+
 function isLaunched(service: ServiceConfig): service is LaunchedService {
   return service.command !== null;
-}
-
-function adopted(supervisor: Supervisor, next: LaunchedService): RollResult {
-  supervisor.adopt(next);
-  return { ok: true };
-}
-
-/** Why nothing is ready, for the client's 503: what a visitor may know and an operator can act on. */
-function reasonFor(supervisor: Supervisor | null): string {
-  if (supervisor === null) return 'no upstream is healthy';
-  const states = supervisor.snapshot().map(({ state }) => state);
-  if (states.includes('starting')) return 'the app is starting';
-  if (states.includes('fatal')) return 'the app does not run, and is tried once a minute';
-  if (states.includes('backoff')) return 'the app ended and is being restarted';
-  return 'no worker is ready';
 }

@@ -1,9 +1,20 @@
 /** What the admin socket offers about services. */
 import { AdminError } from './admin.ts';
 import type { AdminHandler } from './admin.ts';
+import { eventJson } from './logs_api.ts';
+import { serviceOf } from './recent_events.ts';
+import type { RecentEvents } from './recent_events.ts';
 import type { RunningService } from './services.ts';
+import { RELEASE_NAME } from '../config/services.ts';
+import type { LoggedEvent } from '../log.ts';
 
-export function serviceHandlers(services: () => readonly RunningService[]): Readonly<Record<string, AdminHandler>> {
+/** What somebody who waits for a release wants to hear; lines of steps come beside them. */
+const TOLD = /^(?:prestart_|release_|roll_|worker_(?:ready|stopped|exited)$)/;
+
+export function serviceHandlers(
+  services: () => readonly RunningService[],
+  events: RecentEvents,
+): Readonly<Record<string, AdminHandler>> {
   const find = (input: Readonly<Record<string, unknown>>): RunningService => {
     const { service: name } = input;
     const known = services();
@@ -42,6 +53,23 @@ export function serviceHandlers(services: () => readonly RunningService[]): Read
       if (!result.ok) throw new AdminError(422, 'not_ready', `${result.reason}; it is tried again`, result.output);
       return told(service);
     },
+    'POST /v1/services/deploy': async (input, _signal, tell) => {
+      const service = find(input);
+      const { name } = service.config;
+      const { release = new Date().toISOString() } = input;
+      if (typeof release !== 'string' || !RELEASE_NAME.test(release)) {
+        const message = 'a release is called by up to 128 letters, digits, blanks and ._:+/@-';
+        throw new AdminError(400, 'bad_request', message);
+      }
+      using _ = events.follow((event) => {
+        if (serviceOf(event) === name && isTold(event)) tell(eventJson(event));
+      });
+      const result = await service.deploy(release);
+      if (!result.ok) {
+        throw new AdminError(422, 'not_deployed', `${result.reason}; ${remains(service)}`, result.output);
+      }
+      return { service: name, release: result.release, ran: result.ran };
+    },
     'POST /v1/services/restart': async (input) => {
       const service = find(input);
       const result = await service.restart();
@@ -56,6 +84,9 @@ export function serviceHandlers(services: () => readonly RunningService[]): Read
       if (!isCount && workers !== 'auto') {
         throw new AdminError(400, 'bad_request', '"workers" must be a number from 1 to 1000, or auto');
       }
+      if (service.state() !== null && service.workers().length === 0) {
+        throw new AdminError(422, 'not_scaled', 'it has no workers yet: the steps before its start come first');
+      }
       if (service.state() === null) {
         throw new AdminError(422, 'not_scaled', 'its upstreams are not ours: only workers of a command can be scaled');
       }
@@ -69,4 +100,13 @@ export function serviceHandlers(services: () => readonly RunningService[]): Read
 function told(service: RunningService): unknown {
   const { config } = service;
   return { service: config.name, workers: service.workers().map(({ id, state }) => ({ id, state })) };
+}
+
+function isTold({ event, fields }: LoggedEvent): boolean {
+  return TOLD.test(event) || (event === 'worker_output' && String(fields['worker']).includes('/prestart/'));
+}
+
+function remains(service: RunningService): string {
+  const { release = null } = service.deployment() ?? {};
+  return release === null ? 'nothing is served' : `release ${release.name ?? release.id} goes on`;
 }

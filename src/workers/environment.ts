@@ -14,8 +14,8 @@ export interface EnvironmentOptions {
   readonly service: Pick<ServiceConfig, 'name' | 'env'>;
   readonly slot: number;
   readonly identity: Identity | null;
-  /** Where it is to listen. */
-  readonly address: Address;
+  /** Where it is to listen; null: it is not. */
+  readonly address: Address | null;
   /** For the server it is, below the service's own. */
   readonly preset: Readonly<Record<string, string>>;
 }
@@ -35,13 +35,14 @@ export function workerEnvironment(
     env['LOGNAME'] = identity.name;
     env['HOME'] = passwdEntry(identity.uid)?.home ?? '/';
   }
-  if ('port' in address) {
-    env['PORT'] = String(address.port);
-    env['HOST'] = address.host;
+  const port = address !== null && 'port' in address ? address : null;
+  if (port !== null) {
+    env['PORT'] = String(port.port);
+    env['HOST'] = port.host;
   }
   env['PROXY_WORKER'] = `${service.name}/${slot}`;
   // uvicorn and gunicorn believe X-Forwarded-* only from here; a socket has no address, its permissions are the guard.
-  env['FORWARDED_ALLOW_IPS'] = 'port' in address ? address.host : '*';
+  env['FORWARDED_ALLOW_IPS'] = port?.host ?? '*';
   // Without these a worker's last words stay in its buffer, and SIGABRT ends it without a word about where it was.
   env['PYTHONUNBUFFERED'] = '1';
   env['PYTHONFAULTHANDLER'] = '1';

@@ -51,6 +51,11 @@ export class LaunchError extends Error {
   }
 }
 
+/** Only somebody who installs or configures something can help. */
+export function isHopeless(error: unknown): boolean {
+  return error instanceof LaunchError && error.code !== 'not_started';
+}
+
 const LOOPBACK = '127.0.0.1';
 /** Closed to all but the worker and, where the folder's group is theirs, the proxies. */
 const SOCKET_UMASK = 0o007;
@@ -76,12 +81,47 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
     text.replaceAll(/\{(socket|port|host|fd|slot|gen)\}/g, (whole, name: string) => values[name] ?? whole);
   const filled = Object.fromEntries(Object.entries(service.env).map(([name, value]) => [name, fill(value)]));
   const env = workerEnvironment({ ...options, service: { ...service, env: filled }, address, preset: plan.env });
-  const [command = '', ...args] = plan.command.map(fill);
-  const executable = findExecutable(command, service.directory, env['PATH'] ?? '');
-  const chain = chainOf(service, identity);
-  const words = [...chain.words, executable, ...args];
-
   const bound = plan.listening.on === 'fd' ? bind(socket) : null;
+  const cleanUp = (): void => {
+    bound?.close();
+    rmSync(socket, { force: true });
+  };
+  try {
+    const command = plan.command.map(fill);
+    const started = await start({ command, service, env, identity, fd: bound?.fd() ?? null });
+    // The worker has a descriptor of its own, but closing ours takes the path away.
+    started.child.once('exit', cleanUp);
+    return { ...started, address };
+  } catch (error) {
+    cleanUp();
+    throw error;
+  }
+}
+
+/** A step before the start, which is called `name`: with a worker's rights and environment, but no address. */
+export function launchStep(
+  command: readonly string[],
+  { service, identity, name }: Pick<LaunchOptions, 'service' | 'identity'> & { readonly name: string },
+): Promise<Omit<Launched, 'address'>> {
+  const own = workerEnvironment({ service, slot: 0, identity, address: null, preset: {} });
+  const env = { ...own, PROXY_WORKER: name };
+  return start({ command, service, env, identity, fd: null });
+}
+
+interface StartOptions {
+  readonly command: readonly string[];
+  readonly service: LaunchedService;
+  readonly env: Readonly<Record<string, string>>;
+  readonly identity: WorkerIdentity | null;
+  /** A bound socket's, to inherit. */
+  readonly fd: number | null;
+}
+
+async function start({ command, service, env, identity, fd }: StartOptions): Promise<Omit<Launched, 'address'>> {
+  const [name = '', ...args] = command;
+  const executable = findExecutable(name, service.directory, env['PATH'] ?? '');
+  const chain = chainOf(service, identity, fd !== null);
+  const words = [...chain.words, executable, ...args];
   // The socket must be closed to others from its first moment; a worker's files are its own affair otherwise.
   const umask = process.umask(service.identity.umask ?? SOCKET_UMASK);
   let child: WorkerProcess;
@@ -89,26 +129,17 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
     child = spawn(words[0] ?? '', words.slice(1), {
       cwd: service.directory,
       env,
-      stdio: ['ignore', 'pipe', 'pipe', ...(bound === null ? [] : [bound.fd()])],
+      stdio: ['ignore', 'pipe', 'pipe', ...(fd === null ? [] : [fd])],
       detached: true,
       ...chain.spawnAs,
     }) as WorkerProcess;
   } finally {
     process.umask(umask);
   }
-  const cleanUp = (): void => {
-    bound?.close();
-    rmSync(socket, { force: true });
-  };
   const { pid } = child;
-  if (pid === undefined) {
-    cleanUp();
-    throw await spawnProblem(child, command);
-  }
-  // The worker has a descriptor of its own, but closing ours takes the path away.
-  child.once('exit', cleanUp);
+  if (pid === undefined) throw await spawnProblem(child, name);
   favour(pid, service.identity.nice);
-  return { child, pid, address };
+  return { child, pid };
 }
 
 async function addressOf(listening: Listening, socket: string): Promise<Address> {
@@ -131,7 +162,7 @@ export function launchWarnings({
 }: Pick<LaunchOptions, 'service' | 'identity' | 'proxyGid'>): readonly string[] {
   const plan = planCommand(service);
   const { umask, nice } = service.identity;
-  const warnings = [...plan.warnings, ...chainOf(service, identity).warnings];
+  const warnings = [...plan.warnings, ...chainOf(service, identity, plan.listening.on === 'fd').warnings];
   // Proxies of another user connect by the rights of their group, and connecting is writing.
   if (plan.listening.on === 'socket' && proxyGid !== null && umask !== null && (umask & 0o020) !== 0) {
     warnings.push(
@@ -143,11 +174,11 @@ export function launchWarnings({
   return warnings;
 }
 
-function chainOf(service: LaunchedService, identity: WorkerIdentity | null): Chain {
+function chainOf(service: LaunchedService, identity: WorkerIdentity | null, listenFds: boolean): Chain {
   return execChain({
     limits: service.identity,
     identity,
-    listenFds: planCommand(service).listening.on === 'fd',
+    listenFds,
     tools: findTools(process.env['PATH'] ?? ''),
   });
 }

@@ -52,8 +52,8 @@ export const FAULTS: ReadonlySet<Reason> = new Set<Reason>(['boot', 'command', '
 /** A place for a worker that has none: before its first, between two, after too many, and for good. */
 export type VacantState = 'waiting' | 'backoff' | 'fatal' | 'stopped';
 
-/** Of a service as a whole. */
-export type ServiceState = 'starting' | 'up' | 'degraded' | 'rolling' | 'down' | 'failed' | 'stopped';
+/** Of a service as a whole; `prestart`: the steps before a release's first worker are run, whatever serves meanwhile. */
+export type ServiceState = 'prestart' | 'starting' | 'up' | 'degraded' | 'rolling' | 'down' | 'failed' | 'stopped';
 
 /** `wanted` workers, of which these are the states. */
 export function serviceState(

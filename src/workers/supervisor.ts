@@ -6,7 +6,7 @@ import os from 'node:os';
 import { OTHER_PORTS, WORKERS } from './backoff.ts';
 import type { WorkerIdentity } from './exec_chain.ts';
 import { describeExit } from './exits.ts';
-import { LaunchError } from './launch.ts';
+import { isHopeless } from './launch.ts';
 import type { LaunchedService } from './launch.ts';
 import { oversee } from './overseer.ts';
 import { createPlace } from './place.ts';
@@ -17,7 +17,7 @@ import { serviceState } from './states.ts';
 import type { Reason, ServiceState, VacantState, WorkerState } from './states.ts';
 import { createWorker } from './worker.ts';
 import type { Worker } from './worker.ts';
-import { sleep, within } from '../lifecycle.ts';
+import { aborted, sleep, within } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
 import { createSlots } from '../pace.ts';
@@ -76,6 +76,8 @@ export type RollResult =
     };
 
 export interface Supervisor {
+  /** Resolves with null when a worker is ready for the first time, else with why the first that was tried was not. */
+  readonly begun: Promise<Failure | null>;
   targets(): readonly TargetEntry[];
   state(): ServiceState;
   snapshot(): readonly WorkerStatus[];
@@ -124,6 +126,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const startPermit = createSlots(STARTS_AT_ONCE);
   /** The others wait until one has shown that it can be done. */
   const anyReady = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<Failure | null>();
   let slots: readonly Slot[] = [];
   let rolling = false;
   /** Replacements of all kinds, one after the other: never two workers are missing for one reason or another. */
@@ -157,7 +160,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       generation,
       id: `${service.name}/${slot.index}/g${generation}`,
       onState: (worker) => {
-        if (worker.state === 'ready') anyReady.resolve();
+        if (worker.state === 'ready') {
+          anyReady.resolve();
+          begun.resolve(null);
+        }
         onChange();
       },
     });
@@ -211,10 +217,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   };
 
   const pause = async (slot: Slot, { worker, exit, readyForMs, reason }: Failed): Promise<void> => {
+    const output = worker?.tail(TOLD_LINES) ?? [];
+    begun.resolve({ reason: exit, output });
     if (stopping.signal.aborted || !slot.wanted) return;
     const { delayMs, fatal } = slot.place.ended({ readyForMs, reason }, exit);
     const fields = { worker: worker?.id ?? `${service.name}/${slot.index}`, pid: worker?.pid ?? null, exit, reason };
-    const output = worker?.tail(TOLD_LINES) ?? [];
     log.warn('worker_exited', { ...fields, restart_in_ms: delayMs, given_up: fatal, output });
     onChange();
     slot.wake = new AbortController();
@@ -337,6 +344,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   });
 
   return {
+    begun: begun.promise,
     targets: () =>
       slots.flatMap(({ index, worker }) => {
         if (worker?.state !== 'ready' || service.healthCheck.type === 'process') return [];
@@ -375,6 +383,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     stop: async ({ graceMs }) => {
       stopping.abort();
+      begun.resolve({ reason: 'it is being stopped', output: [] });
       await Promise.all(slots.map(({ launching }) => launching));
       const running = slots.flatMap(({ worker, successor }) => [worker ?? [], successor ?? []].flat());
       await Promise.all(running.map((worker) => worker.retire('stop', graceMs)));
@@ -390,14 +399,9 @@ interface Failed {
   readonly reason: Reason;
 }
 
-interface Failure {
+export interface Failure {
   readonly reason: string;
   readonly output: readonly string[];
-}
-
-/** Only somebody who installs or configures something can help. */
-function isHopeless(error: unknown): boolean {
-  return error instanceof LaunchError && error.code !== 'not_started';
 }
 
 function stateOf({ worker, place }: Slot): WorkerState | VacantState {
@@ -415,11 +419,4 @@ function victims(
   return slots
     .toSorted((a, b) => streams(a) - streams(b) || (a.worker?.startedAt ?? 0) - (b.worker?.startedAt ?? 0))
     .slice(0, tooMany);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

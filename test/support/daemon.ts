@@ -53,6 +53,16 @@ export interface WorkerView {
   readonly lost_lines: number;
 }
 
+export interface ServiceView {
+  readonly name: string;
+  /** null: it only has upstreams. */
+  readonly state: string | null;
+  readonly workers: readonly WorkerView[];
+  readonly release?: { readonly id: string; readonly name: string | null; readonly directory: string } | null;
+  readonly prestart?: { readonly step: string; readonly started_at: string } | null;
+  readonly problem?: string | null;
+}
+
 export interface ProxyView {
   readonly slot: number;
   readonly pid: number | null;
@@ -64,7 +74,7 @@ export interface ProxyView {
 
 export interface Status {
   readonly proxies: readonly ProxyView[];
-  readonly services: readonly { readonly name: string; readonly workers: readonly WorkerView[] }[];
+  readonly services: readonly ServiceView[];
   readonly certificates: readonly {
     readonly name: string;
     readonly serial: string | null;
@@ -191,7 +201,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`);
         const { services, proxies } = await daemon.status();
         const workers = services.flatMap((service) => service.workers);
-        return [...workers, ...proxies].every(({ state }) => state === 'ready');
+        const begun = services.every(({ state }) => state === null || state === 'up');
+        return begun && [...workers, ...proxies].every(({ state }) => state === 'ready');
       },
       { withinMs: 20_000 },
     );

@@ -29,6 +29,8 @@ export function serviceConfig(changes: Partial<ServiceConfig> = {}): ServiceConf
       cpuAffinity: null,
       rlimits: {},
     },
+    release: null,
+    prestart: [],
     workers: 1,
     concurrency: 0,
     memory: { soft: 0, hard: 0 },
