@@ -43,6 +43,7 @@ async function startProxies(
     proxyLog: { level: 'info', format: 'json' },
     writeLines: () => {},
     guard: { add: () => {}, remove: () => {} },
+    outOfMemory: () => false,
     onTargetFailed: () => {},
     findChallenge: () => {
       wanted++;

@@ -41,11 +41,13 @@ function describe(status: unknown): string {
   );
   section(
     'Proxies',
-    ['SLOT', 'PID', 'STATE', 'AGE', 'RESTARTS', 'CONNECTIONS', 'REQUESTS', 'IN FLIGHT'],
+    ['SLOT', 'PID', 'STATE', 'AGE', 'RESTARTS', 'CONNECTIONS', 'REQUESTS', 'IN FLIGHT', 'LAST EXIT'],
     each(top['proxies']).map((row) => [
       ...[row['slot'], row['pid'], row['state']].map(text),
       age(row['started_at']),
-      ...[row['restarts'], row['connections'], row['requests'], row['in_flight']].map(text),
+      restarts(row),
+      ...[row['connections'], row['requests'], row['in_flight']].map(text),
+      lastExit(row),
     ]),
   );
   section(

@@ -93,12 +93,16 @@ function status(plane: ControlPlane): unknown {
       port,
       tls: config.entrypoints.find((entrypoint) => entrypoint.name === name)?.tls ?? false,
     })),
-    proxies: proxies.map(({ slot, pid, state, startedAt, restarts, stats }) => ({
+    proxies: proxies.map(({ slot, pid, state, startedAt, stats, ...past }) => ({
       slot,
       pid,
       state,
       started_at: iso(startedAt),
-      restarts,
+      restarts: past.restarts,
+      restarts_by_reason: past.restartsByReason,
+      next_start_at: iso(past.nextStartAt),
+      last_exit: past.lastExit,
+      last_exit_reason: past.lastExitReason,
       connections: stats?.connections ?? 0,
       requests: stats?.requests ?? 0,
       in_flight: stats?.inFlight ?? 0,

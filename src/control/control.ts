@@ -118,6 +118,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     proxyLog: { level: config.logging.level, format: options.logFormat },
     writeLines: options.logWriter.write,
     guard,
+    outOfMemory: outOfMemory.recently,
     onTargetFailed: (target) => {
       for (const service of services.values()) service.reportFailure(target);
     },

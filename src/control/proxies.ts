@@ -2,11 +2,11 @@
  * The control plane's view of its proxies: starts one per slot, gives each the current parts before it accepts, awaits
  * their acknowledgements, replaces those that die or do not answer.
  */
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
+import { launchProxy } from './proxy_process.ts';
+import type { ProxyEnd, ProxyProcess, PublishedPart } from './proxy_process.ts';
 import { sleep, within } from '../lifecycle.ts';
 import type { LogFormat, Logger, LogLevel } from '../log.ts';
-import { LOG_FD, PART_NAMES, parseFromProxy } from '../snapshot.ts';
+import { PART_NAMES } from '../snapshot.ts';
 import type {
   ChallengeName,
   FromProxy,
@@ -16,13 +16,14 @@ import type {
   ProxyStats,
   ServiceStats,
   TargetStats,
-  ToProxy,
 } from '../snapshot.ts';
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
-import { nextProxyStart } from './proxy_restart.ts';
 import { createTraffic } from './traffic.ts';
-import { passWholeLines } from './whole_lines.ts';
+import { PROXIES } from '../workers/backoff.ts';
+import { createPlace } from '../workers/place.ts';
+import type { Place, PlaceStatus } from '../workers/place.ts';
+import type { VacantState, WorkerState } from '../workers/states.ts';
 
 /** A proxy that has not acknowledged a part after this long is killed and replaced. */
 const ACKNOWLEDGE_MS = 5_000;
@@ -30,12 +31,6 @@ const ACKNOWLEDGE_MS = 5_000;
 const START_MS = 6 * ACKNOWLEDGE_MS;
 /** A slot without a proxy for this long is also listened to by a sibling. */
 const ADOPT_MS = 500;
-
-/**
- * Of what bodies that wait are kept in, V8 thinks too late with its default of 16 MiB: 200 MB up and down leave a proxy 27 MiB
- * larger with 4 MiB, 21 with 2, 12 with 1, which costs 2 % of a small request's CPU.
- */
-const YOUNG_GENERATION = '--max-semi-space-size=1';
 
 export interface ProxyPoolOptions {
   readonly count: number;
@@ -47,19 +42,18 @@ export interface ProxyPoolOptions {
   /** Whole lines a proxy wrote. */
   readonly writeLines: (lines: Buffer) => void;
   readonly guard: { add(pgid: number): void; remove(pgid: number): void };
+  /** Whether the kernel has killed this process, that has just ended, for want of memory. */
+  readonly outOfMemory: (pid: number) => boolean;
   readonly onTargetFailed: (target: string) => void;
   /** Resolves with the answer to a challenge that was not published, as in the challenges part; null: nobody knows it. */
   readonly findChallenge: (challenge: ChallengeName, key: string) => Promise<string | null>;
 }
 
-export type ProxyState = 'starting' | 'ready' | 'draining' | 'waiting' | 'stopped';
-
-export interface ProxyStatus {
+export interface ProxyStatus extends PlaceStatus {
   readonly slot: number;
   readonly pid: number | null;
-  readonly state: ProxyState;
+  readonly state: WorkerState | VacantState;
   readonly startedAt: number;
-  readonly restarts: number;
   readonly stats: ProxyStats | null;
   /** When it last said anything; milliseconds since the epoch. */
   readonly heardAt: number;
@@ -88,36 +82,16 @@ export interface ProxyPool {
 
 interface Slot {
   readonly index: number;
-  process: Running | null;
-  failures: number;
-  restarts: number;
+  readonly place: Place;
+  process: ProxyProcess | null;
   /** The sibling that listens in its place. */
-  adoptedBy: Running | null;
-}
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly slot: Slot;
-  readonly startedAt: number;
-  readonly exited: Promise<void>;
-  state: ProxyState;
-  /** 0: not yet. */
-  readyAt: number;
-  readonly acknowledged: Map<PartName, number>;
-  /** Entrypoints on whose socket for its own slot it accepts. */
-  readonly listening: Set<string>;
-  /** Targets this process has been told of and has not released. */
-  readonly targets: Set<string>;
-  stats: ProxyStats | null;
-  heardAt: number;
-  readonly waiters: Set<() => void>;
-  drained: boolean;
+  adoptedBy: ProxyProcess | null;
 }
 
 export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   const { log } = options;
   const stopping = new AbortController();
-  const current = new Map<PartName, { readonly version: number; readonly value: Parts[PartName]; json: string }>();
+  const current = new Map<PartName, PublishedPart & { readonly json: string }>();
   let listeners: readonly Listener[] = [];
   let version = 0;
   let droppedLines = 0;
@@ -126,109 +100,39 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
   const passing = new Set<Promise<void>>();
   const slots: Slot[] = Array.from({ length: options.count }, (_, index) => ({
     index,
+    place: createPlace(PROXIES),
     process: null,
-    failures: 0,
-    restarts: 0,
     adoptedBy: null,
   }));
 
-  const live = (): Running[] => slots.flatMap(({ process }) => (process === null ? [] : [process]));
+  const live = (): ProxyProcess[] => slots.flatMap(({ process }) => (process === null ? [] : [process]));
 
   const told = (): ProxyStats[] => live().flatMap(({ stats }) => (stats === null ? [] : [stats]));
 
-  const send = (running: Running, message: ToProxy, handle?: object): void => {
-    if (!running.child.connected) return;
-    // Native handles are sent as they are and stay open here; the types know only wrapped ones.
-    running.child.send(message, handle as never, {}, () => {});
-  };
-
-  const sendPart = (running: Running, part: PartName): void => {
-    const entry = current.get(part);
-    if (entry === undefined) return;
-    if (part === 'upstreams') {
-      for (const service of (entry.value as Parts['upstreams']).services) {
-        for (const target of service.targets) running.targets.add(target.id);
-      }
-    }
-    send(running, { type: 'apply', part, version: entry.version, value: entry.value });
-  };
-
-  /** Resolves when `done()` holds or the process is gone; `done` is asked again at each of its messages. */
-  const until = async (running: Running, done: () => boolean): Promise<void> => {
-    if (done()) return;
-    let waiter = (): void => {};
-    const met = new Promise<void>((resolve) => {
-      waiter = () => {
-        if (done()) resolve();
-      };
-      running.waiters.add(waiter);
-    });
-    await Promise.race([met, running.exited]);
-    running.waiters.delete(waiter);
-  };
-
-  const hasApplied = (running: Running, part: PartName, wanted: number): boolean =>
-    (running.acknowledged.get(part) ?? 0) >= wanted;
-
-  /** Resolves when `done()` holds, or the process is gone: killed, when it did not hold in time. */
-  const untilWithin = async (
-    running: Running,
-    part: PartName | 'listen',
-    done: () => boolean,
-    ms: number,
-  ): Promise<void> => {
-    const outcome = await within(
-      until(running, done).then(() => 'done'),
-      ms,
-      'late',
-    );
-    if (outcome === 'late') {
-      log.error('proxy_unresponsive', { proxy: running.slot.index, pid: running.child.pid, part });
-      running.child.kill('SIGKILL');
-      await running.exited;
-    }
-  };
-
-  const receive = (running: Running, message: FromProxy): void => {
-    running.heardAt = Date.now();
+  const receive = (slot: Slot, message: FromProxy): void => {
     switch (message.type) {
-      case 'applied':
-        running.acknowledged.set(message.part, message.version);
-        break;
-      case 'released':
-        running.targets.delete(message.target);
-        break;
       case 'target_failed':
         options.onTargetFailed(message.target);
         break;
       case 'challenge_wanted': {
         const { id } = message;
+        const asking = slot.process;
         void options
           .findChallenge(message.challenge, message.key)
-          .then((answer) => send(running, { type: 'challenge_found', id, answer }));
+          .then((answer) => asking?.send({ type: 'challenge_found', id, answer }));
         break;
       }
       case 'stats':
-        droppedLines += message.droppedLines - (running.stats?.droppedLines ?? 0);
-        running.stats = message;
+        droppedLines += message.droppedLines - (slot.process?.stats?.droppedLines ?? 0);
         break;
-      case 'drained':
-        running.drained = true;
-        break;
-      case 'listening':
-        if (message.slot === running.slot.index) running.listening.add(message.entrypoint);
-        break;
-      case 'hello':
-      case 'started':
-        break;
+      default:
     }
-    for (const waiter of running.waiters) waiter();
   };
 
-  const listenOn = (running: Running, slot: Slot): void => {
+  const listenOn = (running: ProxyProcess, slot: Slot): void => {
     for (const listener of listeners) {
       const handle = listener.handles[slot.index];
-      if (handle !== undefined) send(running, { type: 'listen', entrypoint: listener.name, slot: slot.index }, handle);
+      if (handle !== undefined) running.send({ type: 'listen', entrypoint: listener.name, slot: slot.index }, handle);
     }
   };
 
@@ -236,80 +140,46 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     const foster = slot.adoptedBy;
     slot.adoptedBy = null;
     if (foster === null) return;
-    for (const { name } of listeners) send(foster, { type: 'unlisten', entrypoint: name, slot: slot.index });
+    for (const { name } of listeners) foster.send({ type: 'unlisten', entrypoint: name, slot: slot.index });
   };
 
   const adopt = async (slot: Slot): Promise<void> => {
     await sleep(ADOPT_MS, stopping.signal);
     if (stopping.signal.aborted || slot.process?.state === 'ready' || slot.adoptedBy !== null) return;
-    const sibling = live().find((running) => running.state === 'ready' && running.slot !== slot);
+    const sibling = live().find((running) => running.state === 'ready' && running.slot !== slot.index);
     if (sibling === undefined) return;
     slot.adoptedBy = sibling;
     listenOn(sibling, slot);
-    log.info('slot_adopted', { proxy: slot.index, by: sibling.slot.index });
+    log.info('slot_adopted', { proxy: slot.index, by: sibling.slot });
   };
 
-  const launch = (slot: Slot): Running => {
-    const [file = process.execPath, ...args] = options.command;
-    const child = spawn(file, args, {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'],
-      env: proxyEnvironment(options.env),
-      // A terminal's Ctrl-C must reach the control plane alone.
-      detached: true,
+  const launch = (slot: Slot): ProxyProcess => {
+    const launched = launchProxy({
+      slot: slot.index,
+      command: options.command,
+      env: options.env,
+      log,
+      writeLines: options.writeLines,
+      guard: options.guard,
+      outOfMemory: options.outOfMemory,
+      onMessage: (message) => receive(slot, message),
     });
-    const { pid } = child;
-    if (pid !== undefined) options.guard.add(pid);
-    const running: Running = {
-      child,
-      slot,
-      startedAt: Date.now(),
-      exited: new Promise((resolve) => {
-        child.once('exit', (code, signal) => {
-          if (pid !== undefined) options.guard.remove(pid);
-          running.state = 'stopped';
-          resolve();
-          onExit(running, code, signal);
-        });
-        child.once('error', (error) => {
-          log.error('proxy_not_started', { proxy: slot.index, error });
-          if (pid !== undefined) return;
-          running.state = 'stopped';
-          resolve();
-          onExit(running, null, null);
-        });
-      }),
-      state: 'starting',
-      readyAt: 0,
-      acknowledged: new Map(),
-      listening: new Set(),
-      targets: new Set(),
-      stats: null,
-      heardAt: 0,
-      waiters: new Set(),
-      drained: false,
-    };
-    child.on('message', (value) => {
-      const message = parseFromProxy(value);
-      if (message !== null) receive(running, message);
-    });
-    const logged = passWholeLines(child.stdio[LOG_FD], options.writeLines);
-    passing.add(logged);
-    void logged.then(() => passing.delete(logged));
-    slot.process = running;
-    return running;
+    passing.add(launched.logged);
+    void launched.logged.then(() => passing.delete(launched.logged));
+    void launched.exited.then((end) => onExit(slot, launched, end));
+    slot.process = launched;
+    slot.place.fill();
+    return launched;
   };
 
-  const onExit = (running: Running, code: number | null, signal: string | null): void => {
-    const { slot } = running;
+  const onExit = (slot: Slot, ended: ProxyProcess, { exit, reason, readyForMs }: ProxyEnd): void => {
     slot.process = null;
-    if (running.stats !== null) traffic.keep(running.stats);
-    for (const other of slots) if (other.adoptedBy === running) other.adoptedBy = null;
+    if (ended.stats !== null) traffic.keep(ended.stats);
+    for (const other of slots) if (other.adoptedBy === ended) other.adoptedBy = null;
     if (stopping.signal.aborted) return;
-    const readyForMs = running.readyAt === 0 ? null : Date.now() - running.readyAt;
-    const { delayMs, failures } = nextProxyStart({ readyForMs, failures: slot.failures });
-    slot.failures = failures;
-    slot.restarts++;
-    log.warn('proxy_exited', { proxy: slot.index, pid: running.child.pid, code, signal, restart_in_ms: delayMs });
+    const { delayMs, fatal } = slot.place.ended({ readyForMs, reason }, exit);
+    const fields = { proxy: slot.index, pid: ended.pid, exit, reason };
+    log.warn('proxy_exited', { ...fields, restart_in_ms: delayMs, given_up: fatal });
     void adopt(slot);
     // Slots the dead one had adopted are orphans again.
     for (const other of slots) if (other !== slot && other.process === null) void adopt(other);
@@ -320,29 +190,31 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
 
   const bringUp = async (slot: Slot): Promise<void> => {
     const running = launch(slot);
-    send(running, {
+    running.send({
       type: 'start',
       build: VERSION,
       slot: slot.index,
       identity: options.identity,
       log: options.proxyLog,
     });
-    for (const part of PART_NAMES) sendPart(running, part);
+    for (const part of PART_NAMES) {
+      const entry = current.get(part);
+      if (entry !== undefined) running.apply(part, entry);
+    }
     for (const part of PART_NAMES) {
       const entry = current.get(part);
       if (entry !== undefined) {
-        await untilWithin(running, part, () => hasApplied(running, part, entry.version), START_MS);
+        await running.untilWithin(part, () => running.hasApplied(part, entry.version), START_MS);
       }
     }
     if (slot.process !== running) return;
     returnAdopted(slot);
     listenOn(running, slot);
-    running.state = 'ready';
-    running.readyAt = Date.now();
+    running.enter('ready');
     // A listener that a reload removes meanwhile is waited for no more.
-    await untilWithin(running, 'listen', () => listeners.every(({ name }) => running.listening.has(name)), START_MS);
+    await running.untilWithin('listen', () => listeners.every(({ name }) => running.listening.has(name)), START_MS);
     if (slot.process !== running) return;
-    log.info('proxy_ready', { proxy: slot.index, pid: running.child.pid });
+    log.info('proxy_ready', { proxy: slot.index, pid: running.pid });
   };
 
   return {
@@ -355,7 +227,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       if (entry === undefined || entry.json !== json) {
         entry = { version: ++version, value, json };
         current.set(part, entry);
-        for (const running of live()) sendPart(running, part);
+        for (const running of live()) running.apply(part, entry);
         if (part === 'upstreams') {
           const { services } = value as Parts['upstreams'];
           const known = new Set(services.flatMap(({ targets }) => targets.map(({ id }) => id)));
@@ -367,11 +239,11 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       await Promise.all(
         live()
           .filter(({ state }) => state === 'ready' || state === 'draining')
-          .map((running) => untilWithin(running, part, () => hasApplied(running, part, wanted), ACKNOWLEDGE_MS)),
+          .map((running) => running.untilWithin(part, () => running.hasApplied(part, wanted), ACKNOWLEDGE_MS)),
       );
     },
     released: async (target) => {
-      await Promise.all(live().map((running) => until(running, () => !running.targets.has(target))));
+      await Promise.all(live().map((running) => running.until(() => !running.targets.has(target))));
     },
     get droppedLines() {
       return droppedLines;
@@ -381,28 +253,28 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       const added = next.filter((listener) => !listeners.includes(listener));
       for (const running of live()) {
         for (const { name } of removed) {
-          for (const slot of slots) send(running, { type: 'unlisten', entrypoint: name, slot: slot.index });
+          for (const slot of slots) running.send({ type: 'unlisten', entrypoint: name, slot: slot.index });
           running.listening.delete(name);
         }
         if (running.state !== 'ready') continue;
         for (const listener of added) {
-          const handle = listener.handles[running.slot.index];
-          const { index } = running.slot;
-          if (handle !== undefined) send(running, { type: 'listen', entrypoint: listener.name, slot: index }, handle);
+          const handle = listener.handles[running.slot];
+          const { slot: index } = running;
+          if (handle !== undefined) running.send({ type: 'listen', entrypoint: listener.name, slot: index }, handle);
         }
       }
       listeners = next;
     },
     reopenLogs: () => {
-      for (const running of live()) send(running, { type: 'reopen_logs' });
+      for (const running of live()) running.send({ type: 'reopen_logs' });
     },
     status: () =>
-      slots.map(({ index, process: running, restarts }) => ({
+      slots.map(({ index, process: running, place }) => ({
+        ...place.status(),
         slot: index,
-        pid: running?.child.pid ?? null,
-        state: running?.state ?? 'waiting',
+        pid: running?.pid ?? null,
+        state: running?.state ?? place.vacant,
         startedAt: running?.startedAt ?? 0,
-        restarts,
         stats: running?.stats ?? null,
         heardAt: running?.heardAt ?? 0,
       })),
@@ -412,26 +284,18 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       stopping.abort();
       await Promise.all(
         live().map(async (running) => {
-          running.state = 'draining';
-          send(running, { type: 'drain', graceMs });
+          running.enter('draining');
+          running.send({ type: 'drain', graceMs });
           await within(
-            until(running, () => running.drained),
+            running.until(() => running.drained),
             graceMs + 1_000,
             undefined,
           );
-          running.child.disconnect();
-          await within(running.exited, 1_000, undefined);
-          running.child.kill('SIGKILL');
+          await running.end(1_000);
         }),
       );
       // Their last lines may still be on their way.
       await within(Promise.all(passing), 1_000, undefined);
     },
   };
-}
-
-function proxyEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
-  const options = [env['NODE_OPTIONS'], YOUNG_GENERATION].filter(Boolean).join(' ');
-  // io_uring keeps the rights a process has dropped (CVE-2024-22017).
-  return { ...env, PROXY_ROLE: 'proxy', UV_USE_IO_URING: '0', NODE_OPTIONS: options };
 }
