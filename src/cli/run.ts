@@ -6,6 +6,7 @@ import { banner } from './banner.ts';
 import { readConfiguration, readWords } from './configuration.ts';
 import { readDeployment } from './deployment.ts';
 import type { DeploymentWords } from './deployment.ts';
+import { createServiceManager } from './service_manager.ts';
 import { complain, complainAbout } from './terminal.ts';
 import { startControlPlane } from '../control/control.ts';
 import { createLogWriter } from '../control/log_writer.ts';
@@ -82,11 +83,18 @@ export async function run(option: string | undefined, words: DeploymentWords): P
     if (terminal && !isatty(1)) onStop('SIGHUP');
     else void reload();
   });
-  void stopRequested.promise.then((signal) => stop(signal));
+  const manager = createServiceManager(process.env, process.pid, log);
+  const ended = new AbortController();
+  void manager.ready(`serving ${config.sites.map(({ name }) => name).join(', ')}`, ended.signal);
+  void stopRequested.promise.then((signal) => {
+    void manager.stopping();
+    return stop(signal);
+  });
   if (terminal && logFormat === 'text') writer.write(banner(plane));
   else log.info('started', { pid: process.pid, configuration: config.file });
 
   await stopped;
+  ended.abort();
   await writer.flush();
   process.exit(0);
 }

@@ -11,6 +11,7 @@ import { createApi } from './api.ts';
 import type { ControlPlane, ReloadOutcome } from './api.ts';
 import { IdentityError, proxyIdentity } from './identity.ts';
 import { judgeHealth } from './health.ts';
+import { inheritSockets, matchSocket } from './inherited.ts';
 import { bindListeners, ListenError, rebindListeners } from './listeners.ts';
 import type { Listener } from './listeners.ts';
 import { createPages } from './metrics/pages.ts';
@@ -86,10 +87,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   let pages: Pages | null = null;
   const openMetrics = async (at: MetricsConfig | null): Promise<MetricsServer | null> =>
     at === null || options.purpose === 'renew' ? null : startMetricsServer(at, () => pages, log);
+  const inherited = inheritSockets(env);
+  for (const { name, host, port } of inherited.filter(
+    (socket) => !config.entrypoints.some((entry) => matchSocket([socket], entry)),
+  )) {
+    // Whoever connects to it waits until it is taken out of where it came from.
+    log.warn('inherited_socket_unused', { name, host, port });
+  }
   let listeners: readonly Listener[] = [];
   let metrics: MetricsServer | null;
   try {
-    listeners = await bindListeners(config.entrypoints, config.proxyProcesses);
+    listeners = await bindListeners(config.entrypoints, config.proxyProcesses, inherited);
     metrics = await openMetrics(config.metrics);
   } catch (error) {
     for (const listener of listeners) listener.close();
@@ -207,7 +215,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     );
     // What can fail comes first: the old listeners and workers serve until all the new ones are there.
     prepareAccessFile(next.logging, identity);
-    const opened = await rebindListeners(listeners, config.entrypoints, next.entrypoints, config.proxyProcesses);
+    const opened = await rebindListeners(
+      listeners,
+      config.entrypoints,
+      next.entrypoints,
+      config.proxyProcesses,
+      inherited,
+    );
     const sameMetrics = isSameAddress(config.metrics, plan.config.metrics);
     const openedMetrics = sameMetrics
       ? metrics

@@ -6,6 +6,8 @@
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import net from 'node:net';
+import { matchSocket } from './inherited.ts';
+import type { InheritedSocket } from './inherited.ts';
 
 /** libuv's UV_TCP_REUSEPORT. */
 const REUSE_PORT = 2;
@@ -21,7 +23,7 @@ export interface Listener {
   readonly name: string;
   readonly host: string | null;
   readonly port: number;
-  /** One bound socket per proxy slot. */
+  /** One bound socket per proxy slot; an inherited one is shared by all, whatever that does to the balance among them. */
   readonly handles: readonly object[];
   close(): void;
 }
@@ -60,11 +62,18 @@ async function bindListener(address: ListenAddress, slots: number): Promise<List
   throw await explainBindError(`entrypoint ${address.name}`, address, problem);
 }
 
-/** Binds all, or none. */
-export async function bindListeners(addresses: readonly ListenAddress[], slots: number): Promise<readonly Listener[]> {
+/** Binds all those that are not inherited, or none. */
+export async function bindListeners(
+  addresses: readonly ListenAddress[],
+  slots: number,
+  inherited: readonly InheritedSocket[] = [],
+): Promise<readonly Listener[]> {
   const bound: Listener[] = [];
   try {
-    for (const address of addresses) bound.push(await bindListener(address, slots));
+    for (const address of addresses) {
+      const socket = matchSocket(inherited, address);
+      bound.push(socket === null ? await bindListener(address, slots) : shared(address, socket, slots));
+    }
     return bound;
   } catch (error) {
     for (const listener of bound) listener.close();
@@ -78,14 +87,21 @@ export async function rebindListeners(
   before: readonly (ListenAddress & { readonly tls: boolean })[],
   next: readonly (ListenAddress & { readonly tls: boolean })[],
   slots: number,
+  inherited: readonly InheritedSocket[],
 ): Promise<readonly Listener[]> {
   const isKept = ({ name, host, port, tls }: (typeof next)[number]): boolean =>
     before.some((old) => old.name === name && old.host === host && old.port === port && old.tls === tls);
   const bound = await bindListeners(
     next.filter((address) => !isKept(address)),
     slots,
+    inherited,
   );
   return next.flatMap((address) => (isKept(address) ? open : bound).find(({ name }) => name === address.name) ?? []);
+}
+
+/** It stays open when nothing listens any more: whoever opened it has it too, and it may be wanted again. */
+function shared({ name }: ListenAddress, { host, port, handle }: InheritedSocket, slots: number): Listener {
+  return { name, host, port, handles: Array.from({ length: slots }, () => handle), close: () => {} };
 }
 
 /** SO_REUSEPORT lets a second instance in silently; an ordinary bind first does not. */

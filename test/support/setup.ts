@@ -20,6 +20,9 @@ const NEEDS: readonly Need[] = [
   { package: 'uvicorn', check: ['which', 'uvicorn'] },
   { package: 'gunicorn', check: ['/usr/bin/python3', '-c', 'import gunicorn'] },
   { package: 'python3-fastapi', check: ['/usr/bin/python3', '-c', 'import fastapi'] },
+  { package: 'iproute2', check: ['which', 'ip', 'ss'] },
+  { package: 'systemd', check: ['which', 'systemd-analyze', 'systemd-notify', 'systemd-socket-activate'] },
+  { package: 'supervisor', check: ['which', 'supervisord'] },
   { package: 'python3-multipart', check: ['/usr/bin/python3', '-c', 'import multipart'] },
 ];
 /** What the bench needs, and whom it compares with: it does without those that are missing. */
@@ -34,7 +37,6 @@ const BENCH_PEERS: readonly Need[] = [
 const PROVE_NEEDS: readonly Need[] = [
   { package: 'testssl.sh', check: ['which', 'testssl'] },
   { package: 'slowhttptest', check: ['which', 'slowhttptest'] },
-  { package: 'iproute2', check: ['which', 'ip'] },
   { package: 'nginx-light', check: ['which', 'nginx'] },
 ];
 
