@@ -24,7 +24,8 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
   proxy run --host NAME… [--email ADDRESS --agree-tos] (--to URL… | -- COMMAND…)
                                      the same without a file: NAME is served by COMMAND, which it starts, or by URL;
                                      --agree-tos: to the terms of the CA; --ca: another CA's directory
-  proxy init [the same]              write them to ./proxy.yaml or --config FILE; asks when there is nothing
+  proxy init [the same] [--systemd]  write them to ./proxy.yaml or --config FILE, asking if there are none; --systemd: to
+                                     /etc/proxy/proxy.yaml, with unit, sockets and user; --root DIR: below it
   proxy validate [--effective]       every problem of the configuration, with its place;
                                      --effective prints it with its defaults, secrets masked
   proxy schema                       the configuration's JSON Schema, for editors
@@ -74,6 +75,8 @@ const OPTIONS = {
   email: { type: 'string' },
   'agree-tos': { type: 'boolean', default: false },
   to: { type: 'string', multiple: true },
+  systemd: { type: 'boolean', default: false },
+  root: { type: 'string', default: '/' },
   json: { type: 'boolean', default: false },
   follow: { type: 'boolean', short: 'f', default: false },
   lines: { type: 'string' },
@@ -113,6 +116,7 @@ const OPTIONAL = [
   'release',
   'force',
   ...DEPLOYMENT,
+  'systemd',
   ...TRIAL,
   ...TRANSFER,
   ...REVOCATION,
@@ -121,7 +125,7 @@ const OPTIONAL = [
 /** Which options, beside `--config`, a verb takes. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
   run: DEPLOYMENT,
-  init: DEPLOYMENT,
+  init: [...DEPLOYMENT, 'systemd'],
   validate: ['effective'],
   schema: [],
   licenses: [],
@@ -184,7 +188,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     case 'run':
       return run(values.config, { ...values, command });
     case 'init':
-      return init({ words: { ...values, command }, file: values.config });
+      return init({ words: { ...values, command }, file: values.config, systemd: values.systemd, root: values.root });
     case 'validate':
       return validate(values.config, values.effective);
     case 'schema':

@@ -43,17 +43,29 @@ export function readDeployment(words: DeploymentWords): ReadWords {
   return { kind: 'deployment', deployment: { hosts, email, agreeTos, ca, app } };
 }
 
+export interface Place {
+  /** Of the app, where that is not the file's own folder. */
+  readonly directory?: string;
+  /** Who the proxies are. */
+  readonly user?: string;
+}
+
 /** The configuration's text. */
-export function deploymentYaml({ hosts, email, agreeTos, ca, app }: Deployment): string {
+export function deploymentYaml(
+  { hosts, email, agreeTos, ca, app }: Deployment,
+  { directory, user }: Place = {},
+): string {
   const account = {
     ...(email === null ? {} : { email }),
     ...(agreeTos ? { agree_tos: true } : {}),
     ...(ca === null ? {} : { issuers: [{ ca }] }),
   };
+  const ofApp = 'command' in app && directory !== undefined ? { directory } : {};
   const value = {
+    ...(user === undefined ? {} : { user }),
     ...(Object.keys(account).length === 0 ? {} : { acme: account }),
     sites: [{ hosts, service: 'web' }],
-    services: { web: app },
+    services: { web: { ...app, ...ofApp } },
   };
   // What a shell has left of `${` is meant to be there.
   return stringify(value, { flowCollectionPadding: true, lineWidth: 0 }).replaceAll('${', () => '$${');
