@@ -7,7 +7,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { workerEnvironment } from './environment.ts';
 import { launchWarnings, launchWorker, LaunchError } from './launch.ts';
-import type { Launched, LaunchedService } from './launch.ts';
+import type { Launched, LaunchedService, LaunchOptions } from './launch.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { serviceConfig } from '../../test/support/values.ts';
 
@@ -18,12 +18,19 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 function service(command: readonly string[], env: Readonly<Record<string, string>> = {}): LaunchedService {
-  return { ...serviceConfig({ directory: folder, env }), command };
+  return { ...serviceConfig({ directory: folder, env, shownCommand: command }), command };
 }
 
+const where = (): Omit<LaunchOptions, 'service'> => ({
+  slot: 3,
+  generation: 7,
+  runtimeDirectory: folder,
+  identity: null,
+  proxyGid: null,
+});
+
 function launch(command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Launched> {
-  const where = { slot: 3, generation: 7, runtimeDirectory: folder, identity: null, proxyGid: null };
-  return launchWorker({ ...where, service: service(command, env) });
+  return launchWorker({ ...where(), service: service(command, env) });
 }
 
 async function output({ child }: Launched): Promise<string> {
@@ -97,6 +104,19 @@ test('says why a command cannot be run', async () => {
   await assert.rejects(launch(['no-such-command']), /command not found in PATH: no-such-command/);
   await assert.rejects(launch(['./run.sh']), /not found or not executable: .*run\.sh/);
   await assert.rejects(launch(['no-such-command']), LaunchError);
+  await assert.rejects(launchWorker({ ...where(), service: { ...service(['hunter2']), shownCommand: ['***'] } }), {
+    code: 'command_not_found',
+    message: /^command not found: a variable names it$/,
+  });
+});
+
+test('what the machine will not start leaves neither its socket nor a descriptor', async () => {
+  const before = readdirSync('/proc/self/fd').length;
+  for (let i = 0; i < 3; i++) {
+    await assert.rejects(launch(['sh', '-c', 'x'.repeat(300_000), '{fd}']), { code: 'not_started' });
+  }
+  assert.deepEqual(readdirSync(path.join(folder, 'services/web')), []);
+  assert.equal(readdirSync('/proc/self/fd').length, before);
 });
 
 test('fills in placeholders in the environment as well, and knows the socket by them', async () => {
@@ -192,14 +212,13 @@ for (const [how, searchPath] of [
     const env = { PATH: '/usr/bin:/bin' };
     const identity = { ...OWN, umask: 0o027, nice: 7, cpuAffinity: '0', rlimits: { nofile: 200, core: 0 } };
     const command = ['/bin/sh', '-c', `sleep 0.2; ${TELL}`];
-    const where = { slot: 3, generation: 7, runtimeDirectory: folder, identity: null, proxyGid: null };
     const one = { ...service(command, env), identity };
     process.env['PATH'] = searchPath;
     let launched: Launched;
     let warnings: readonly string[];
     try {
-      warnings = launchWarnings({ ...where, service: one });
-      launched = await launchWorker({ ...where, service: one });
+      warnings = launchWarnings({ ...where(), service: one });
+      launched = await launchWorker({ ...where(), service: one });
     } finally {
       process.env['PATH'] = before;
     }

@@ -88,7 +88,8 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
   };
   try {
     const command = plan.command.map(fill);
-    const started = await start({ command, service, env, identity, fd: bound?.fd() ?? null });
+    const secretName = plan.shown[0] !== plan.command[0];
+    const started = await start({ command, secretName, service, env, identity, fd: bound?.fd() ?? null });
     // The worker has a descriptor of its own, but closing ours takes the path away.
     started.child.once('exit', cleanUp);
     return { ...started, address };
@@ -105,11 +106,13 @@ export function launchStep(
 ): Promise<Omit<Launched, 'address'>> {
   const own = workerEnvironment({ service, slot: 0, identity, address: null, preset: {} });
   const env = { ...own, PROXY_WORKER: name };
-  return start({ command, service, env, identity, fd: null });
+  return start({ command, secretName: false, service, env, identity, fd: null });
 }
 
 interface StartOptions {
   readonly command: readonly string[];
+  /** Its first word came from a variable, which is not told. */
+  readonly secretName: boolean;
   readonly service: LaunchedService;
   readonly env: Readonly<Record<string, string>>;
   readonly identity: WorkerIdentity | null;
@@ -117,9 +120,16 @@ interface StartOptions {
   readonly fd: number | null;
 }
 
-async function start({ command, service, env, identity, fd }: StartOptions): Promise<Omit<Launched, 'address'>> {
+async function start({
+  command,
+  secretName,
+  service,
+  env,
+  identity,
+  fd,
+}: StartOptions): Promise<Omit<Launched, 'address'>> {
   const [name = '', ...args] = command;
-  const executable = findExecutable(name, service.directory, env['PATH'] ?? '');
+  const executable = findExecutable(name, service.directory, env['PATH'] ?? '', secretName);
   const chain = chainOf(service, identity, fd !== null);
   const words = [...chain.words, executable, ...args];
   // The socket must be closed to others from its first moment; a worker's files are its own affair otherwise.
@@ -132,12 +142,16 @@ async function start({ command, service, env, identity, fd }: StartOptions): Pro
       stdio: ['ignore', 'pipe', 'pipe', ...(fd === null ? [] : [fd])],
       detached: true,
       ...chain.spawnAs,
+      // What the first three are is told above; the types lose it where a fourth may follow.
     }) as WorkerProcess;
+  } catch (cause) {
+    // Too long an argument is thrown, while a lack of processes is an event.
+    throw new LaunchError('not_started', 'its command cannot be started', { cause });
   } finally {
     process.umask(umask);
   }
   const { pid } = child;
-  if (pid === undefined) throw await spawnProblem(child, name);
+  if (pid === undefined) throw await spawnProblem(child);
   favour(pid, service.identity.nice);
   return { child, pid };
 }
@@ -239,15 +253,17 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function findExecutable(command: string, directory: string, searchPath: string): string {
+/** `secret`: its name is not to be told. */
+function findExecutable(command: string, directory: string, searchPath: string, secret: boolean): string {
   const outcome = findCommand(command, directory, searchPath);
   if (outcome.ok) return outcome.file;
   const { problem, hint, code } = outcome;
+  if (secret && code === 'command_not_found') throw new LaunchError(code, 'command not found: a variable names it');
   throw new LaunchError(code, hint === null ? problem : `${problem}; did you mean ${hint}?`);
 }
 
-function spawnProblem(child: WorkerProcess, command: string): Promise<LaunchError> {
+function spawnProblem(child: WorkerProcess): Promise<LaunchError> {
   return new Promise((resolve) => {
-    child.once('error', (cause) => resolve(new LaunchError('not_started', `${command} cannot be started`, { cause })));
+    child.once('error', (cause) => resolve(new LaunchError('not_started', 'its command cannot be started', { cause })));
   });
 }

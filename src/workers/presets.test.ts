@@ -76,6 +76,7 @@ test('a placeholder in the environment is where the address goes', () => {
 const TOLD = [
   ['uvicorn a:b --uds /run/a.sock', { path: '/run/a.sock' }],
   ['uvicorn a:b --port=9001', { host: '127.0.0.1', port: 9001 }],
+  ['uvicorn a:b --host {host} --port 9001', { host: '127.0.0.1', port: 9001 }],
   ['uvicorn a:b --host 10.0.0.1 --port 9001', { host: '10.0.0.1', port: 9001 }],
   ['gunicorn a:b -b 0.0.0.0:9001', { host: '127.0.0.1', port: 9001 }],
   ['gunicorn a:b --bind=[::1]:9001', { host: '::1', port: 9001 }],

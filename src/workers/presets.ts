@@ -221,7 +221,7 @@ function parseBind(bind: string, defaultPort: number): Address | null {
 
 /** Who listens everywhere is found on loopback. */
 function reachable(host: string): string {
-  return host === '' || host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return ['', '0.0.0.0', '::', '{host}'].includes(host) ? '127.0.0.1' : host;
 }
 
 /** `--flag value`, `--flag=value`, `-f value`, `-fvalue`: the last one counts; null: it is not there. */
