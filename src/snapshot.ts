@@ -3,6 +3,8 @@
  * few messages around them.
  */
 
+import type { RequestCounts } from './request_counts.ts';
+
 /** Where a proxy writes its log lines: a pipe to the control plane of their own, which no message waits behind. */
 export const LOG_FD = 4;
 
@@ -235,6 +237,10 @@ export interface ProxyStats {
   readonly targets: Readonly<Record<string, TargetStats>>;
   /** By service. */
   readonly services: Readonly<Record<string, ServiceStats>>;
+  /** By entrypoint. */
+  readonly entrypoints: Readonly<Record<string, EntrypointStats>>;
+  /** Those that changed since the last message. */
+  readonly requestCounts: readonly RequestCounts[];
 }
 
 export interface TargetStats {
@@ -256,6 +262,20 @@ export interface ServiceStats {
   readonly queuedMs: number;
   /** Sent away with 503 so far, because the queue was full or the wait too long. */
   readonly shed: number;
+  /** Sent to another target, or once more to the same, and targets put out for a while, so far. */
+  readonly retries: number;
+  readonly ejections: number;
+  /** How long those waited that wait no more: a histogram of `request_counts.ts`. */
+  readonly waits: readonly number[];
+}
+
+/** Connections, open now and so far; those not served because of a limit, or who they come from; TLS handshakes. */
+export interface EntrypointStats {
+  readonly open: number;
+  readonly accepted: number;
+  readonly refused: number;
+  readonly handshakes: number;
+  readonly failedHandshakes: number;
 }
 
 export interface Identity {

@@ -9,6 +9,7 @@ import type { LogFormat, Logger, LogLevel } from '../log.ts';
 import { PART_NAMES } from '../snapshot.ts';
 import type {
   ChallengeName,
+  EntrypointStats,
   FromProxy,
   Identity,
   PartName,
@@ -17,6 +18,7 @@ import type {
   ServiceStats,
   TargetStats,
 } from '../snapshot.ts';
+import type { RequestCounts } from '../request_counts.ts';
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
 import { createTraffic } from './traffic.ts';
@@ -76,6 +78,9 @@ export interface ProxyPool {
   /** What all proxies, also those that died, told of a target and a service: at most a second old. */
   targetStats(id: string): TargetStats;
   serviceStats(name: string): ServiceStats;
+  entrypointStats(name: string): EntrypointStats;
+  /** Of the requests of sites and services that are known; the others are forgotten. */
+  requestCounts(isKnown: (row: RequestCounts) => boolean): readonly RequestCounts[];
   /** Drains all, at most `graceMs`, then ends them. */
   stop(graceMs: number): Promise<void>;
 }
@@ -124,6 +129,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       }
       case 'stats':
         droppedLines += message.droppedLines - (slot.process?.stats?.droppedLines ?? 0);
+        if (slot.process !== null) traffic.tellRequests(slot.process, message.requestCounts);
         break;
       default:
     }
@@ -280,6 +286,8 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       })),
     targetStats: (id) => traffic.target(id, told()),
     serviceStats: (name) => traffic.service(name, told()),
+    entrypointStats: (name) => traffic.entrypoint(name, told()),
+    requestCounts: traffic.requests,
     stop: async (graceMs) => {
       stopping.abort();
       await Promise.all(

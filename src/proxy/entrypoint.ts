@@ -12,7 +12,7 @@ import { readProxyHeader } from './proxy_protocol.ts';
 import { createTlsTerminator } from './tls.ts';
 import type { CertificateIndex, SecureConnection, TlsTerminator } from './tls.ts';
 import type { ClientInfo } from './client_identity.ts';
-import type { EntrypointEntry } from '../snapshot.ts';
+import type { EntrypointEntry, EntrypointStats } from '../snapshot.ts';
 import type { Logger } from '../log.ts';
 
 export interface Entrypoint {
@@ -24,6 +24,7 @@ export interface Entrypoint {
   setTicketKeys(key: Buffer): void;
   certificatesChanged(): void;
   readonly connections: number;
+  stats(): EntrypointStats;
   /** Closes idle connections now and the others after their request. */
   drain(): void;
   destroy(): void;
@@ -47,6 +48,8 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
   const origins = new Map<string, Origin>();
   /** Accepted and not closed, in a handshake or beyond. */
   let accepted = 0;
+  /** So far. */
+  const counts = { accepted: 0, refused: 0, handshakes: 0, failedHandshakes: 0 };
 
   const serve = (socket: net.Socket, client: ClientInfo): void => {
     const connection: ClientConnection = new ClientConnection(socket, front, entry, client, () =>
@@ -68,6 +71,7 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
         http2: () => entry.limits.http2,
         challenge: (name) => front.challenges.tlsAlpn01(name),
         onSecure: ({ socket, servesHost }: SecureConnection) => {
+          counts.handshakes++;
           const origin = origins.get(peerOf(socket));
           const http2 = socket.alpnProtocol === 'h2';
           // Gone between handshake and here.
@@ -77,14 +81,21 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
           if (http2) serveHttp2(socket, client);
           else serve(socket, client);
         },
-        onError: (error, remote) => log.debug('handshake_failed', { entrypoint: entry.name, remote, error }),
+        onError: (error, remote) => {
+          counts.failedHandshakes++;
+          log.debug('handshake_failed', { entrypoint: entry.name, remote, error });
+        },
       })
     : null;
 
   const onConnection = (raw: net.Socket): void => {
     const remote = raw.remoteAddress;
-    if (remote === undefined || accepted >= entry.limits.maxConnections) return void raw.destroy();
+    if (remote === undefined || accepted >= entry.limits.maxConnections) {
+      counts.refused++;
+      return void raw.destroy();
+    }
     accepted++;
+    counts.accepted++;
     raw.once('close', onClose);
     const peer = plainAddress(remote);
     const trusted = front.isTrusted(peer);
@@ -92,9 +103,9 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
     if (!entry.limits.proxyProtocol) return admit(raw, { remote: peer, local, trusted });
     raw.on('error', () => raw.destroy());
     // Anybody else could claim to be anybody.
-    if (!trusted) return void raw.destroy();
+    if (!trusted) return refuse(raw);
     readProxyHeader(raw, entry.limits.headersMs, (header) => {
-      if (header === null) return void raw.destroy();
+      if (header === null) return refuse(raw);
       // What the header names is a client, not a proxy whose word is good.
       admit(raw, {
         remote: header.source ?? peer,
@@ -106,10 +117,15 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
 
   const onClose = (): void => void accepted--;
 
+  const refuse = (raw: net.Socket): void => {
+    counts.refused++;
+    raw.destroy();
+  };
+
   const admit = (raw: net.Socket, origin: Origin): void => {
     const { remote, local, trusted } = origin;
     if (!trusted) {
-      if (!clients.enter(remote, entry.limits.maxConnectionsPerClient)) return void raw.destroy();
+      if (!clients.enter(remote, entry.limits.maxConnectionsPerClient)) return refuse(raw);
     }
     if (terminator === null) {
       if (!trusted) raw.once('close', () => clients.leave(remote));
@@ -148,6 +164,7 @@ export function createEntrypoint(options: EntrypointOptions): Entrypoint {
     get connections() {
       return accepted;
     },
+    stats: () => ({ open: accepted, ...counts }),
     drain: () => {
       for (const connection of open) connection.drain();
     },

@@ -65,6 +65,8 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
   /** How long it waited for a target. */
   queuedMs = 0;
   askedAt = 0;
+  /** When the last one was given it. */
+  sentAt = 0;
   older: Unanswered | null = null;
   newer: Unanswered | null = null;
   /** It is in its target's list of those without an answer. */
@@ -195,7 +197,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
   }
 
   onConnected(): void {
-    this.#send();
+    this.#send(this.#context.clock.now());
   }
 
   onHead(head: ResponseHead): void {
@@ -252,6 +254,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
         livenessMs: service.entry.livenessMs,
       });
     if (!retry) return this.#fail(failure, error);
+    service.retried();
     // Whoever is bound to this worker stays with it.
     if (blameless && this.#affinity !== null) this.#tried.pop();
     this.#lastFailure = { failure, error, sent, worker: target?.id ?? '', again: blameless ? target : null };
@@ -303,12 +306,13 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
     // comes back, so it gets a connection of its own.
     const fresh = upgrade || this.#sentAttempts > 0;
     const { clock } = this.#context;
-    const idle = fresh ? null : target.takeIdle(clock.now());
+    const now = clock.now();
+    const idle = fresh ? null : target.takeIdle(now);
     this.reused = idle !== null;
     if (idle !== null) {
       idle.attach(this);
       this.#channel = idle;
-      this.#send();
+      this.#send(now);
     } else if (upgrade) {
       this.#channel = target.ownConnection(this, clock, service.entry);
     } else if (target.entry.protocol === 'http') {
@@ -317,7 +321,7 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
       const channel = target.foreignChannel(this, clock, service.entry);
       this.reused = channel.reused;
       this.#channel = channel;
-      this.#send();
+      this.#send(now);
     }
   }
 
@@ -336,11 +340,12 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
     }
   }
 
-  #send(): void {
+  #send(now: number): void {
     const channel = this.#channel;
     const request = this.#request;
     if (channel === null || request === null) return;
     this.#started = true;
+    this.sentAt = now;
     this.#sentAttempts++;
     if (this.#target !== null) this.#target.requests++;
     if (this.#requestEnded) this.#awaitAnswer();

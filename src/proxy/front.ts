@@ -4,6 +4,7 @@ import type { AccessLog } from './access_log.ts';
 import type { Challenges } from './challenges.ts';
 import type { ExchangeContext } from './exchange.ts';
 import type { UnsentBudget } from './http2/unsent_budget.ts';
+import type { RequestCounter } from './request_counter.ts';
 import type { Router } from './router.ts';
 import type { Service } from './upstream/service.ts';
 import type { EntrypointEntry } from '../snapshot.ts';
@@ -25,6 +26,7 @@ export interface Front extends ExchangeContext {
   readonly draining: boolean;
   nextRequestId(): string;
   nextTraceparent(): string;
+  readonly counter: RequestCounter;
   requests: number;
   inFlight: number;
 }

@@ -19,6 +19,7 @@ import type { LogFile } from './log_sinks.ts';
 import { createRequestIds } from './request_ids.ts';
 import { createRouter } from './router.ts';
 import type { Router } from './router.ts';
+import { createRequestCounter } from './request_counter.ts';
 import { createCertificateIndex } from './tls.ts';
 import { createTraceparents } from './trace_context.ts';
 import { createAffinitySource } from './upstream/affinity.ts';
@@ -109,7 +110,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
   const entrypoints = new Map<string, Entrypoint>();
   let certificates = createCertificateIndex(parts.certificates);
   let ticketKey = Buffer.from(parts.ticket_keys.key, 'base64');
-  let router: Router = createRouter(parts.sites, parts.certificates.pending);
+  const counter = createRequestCounter();
+  let router: Router = createRouter(parts.sites, parts.certificates.pending, counter.row);
   const challenges = createChallenges({ ask: send, now: clock.now });
   let isTrusted = createAddressSet([]);
   const affinity = createAffinitySource(() => parts.ticket_keys.affinityKey);
@@ -149,6 +151,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     inFlight: 0,
     nextRequestId: createRequestIds(),
     nextTraceparent: createTraceparents(),
+    counter,
     released: (target) => {
       leaving.delete(target.id);
       streamsMs.delete(target);
@@ -168,11 +171,21 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     }
     const serviceStats: Record<string, ServiceStats> = {};
     for (const [name, service] of services) serviceStats[name] = service.stats(now);
+    const entrypointStats = Object.fromEntries([...entrypoints].map(([name, one]) => [name, one.stats()]));
     const connections = [...entrypoints.values()].reduce((sum, entrypoint) => sum + entrypoint.connections, 0);
     const { requests, inFlight } = front;
     const droppedLines = lines.dropped + (accessFile?.dropped ?? 0);
-    const told = { connections, requests, inFlight, droppedLines, targets: targetStats, services: serviceStats };
-    send({ type: 'stats', ...told });
+    send({
+      type: 'stats',
+      connections,
+      requests,
+      inFlight,
+      droppedLines,
+      targets: targetStats,
+      services: serviceStats,
+      entrypoints: entrypointStats,
+      requestCounts: counter.take(),
+    });
   };
   let urgent = false;
   /** Who decides how many workers there are should know at once. */
@@ -285,7 +298,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
         certificates = createCertificateIndex(parts.certificates, certificates);
         for (const entrypoint of entrypoints.values()) entrypoint.certificatesChanged();
       }
-      router = createRouter(parts.sites, parts.certificates.pending);
+      if (part === 'sites') counter.keep(parts.sites.sites.map(({ name }) => name));
+      router = createRouter(parts.sites, parts.certificates.pending, counter.row);
     }
     send({ type: 'applied', part, version: message.version });
   };

@@ -4,6 +4,7 @@ import { siteEntry } from '../../test/support/values.ts';
 import type { SiteEntry } from '../snapshot.ts';
 import { RequestHead } from './http1/request_head.ts';
 import type { Verdict } from './policies/policy.ts';
+import { createRequestCounter } from './request_counter.ts';
 import { createRouter } from './router.ts';
 import type { SiteRoute } from './router.ts';
 import { UpstreamRequest } from './upstream/request.ts';
@@ -22,7 +23,7 @@ const app = siteEntry({
 const plain = siteEntry({ ...app, name: 'any', hosts: ['*'], tls: false, redirectHttpsPort: null });
 
 function routeOf(sites: readonly SiteEntry[], host: string, target: string): SiteRoute | null {
-  const router = createRouter({ sites }, { 'new.wild.example': 'asking the CA' });
+  const router = createRouter({ sites }, { 'new.wild.example': 'asking the CA' }, createRequestCounter().row);
   return router(host, target.split('?', 1)[0] ?? target);
 }
 

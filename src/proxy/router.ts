@@ -3,6 +3,7 @@ import type { CertificatesPart, RouteEntry, SiteEntry, SitesPart } from '../snap
 import { routeFields } from './access_lines.ts';
 import { createChain } from './policies/chain.ts';
 import type { Chain } from './policies/chain.ts';
+import type { RequestRow } from './request_counter.ts';
 
 /** A route made ready for use, its policies included. */
 export interface SiteRoute extends Chain {
@@ -11,6 +12,8 @@ export interface SiteRoute extends Chain {
   readonly service: string | null;
   /** What a JSON access line says of it. */
   readonly logFields: string;
+  /** Where its requests are counted. */
+  readonly counts: RequestRow;
   /** Protocols connections may change to here: names in lower case, to what is written to the worker. */
   readonly upgrades: ReadonlyMap<string, string>;
 }
@@ -26,7 +29,11 @@ interface SiteRoutes {
   readonly otherwise: SiteRoute;
 }
 
-export function createRouter(sitesPart: SitesPart, pending: CertificatesPart['pending']): Router {
+export function createRouter(
+  sitesPart: SitesPart,
+  pending: CertificatesPart['pending'],
+  countsOf: (site: string, service: string | null) => RequestRow,
+): Router {
   const exact = new Map<string, SiteRoutes>();
   const wildcard = new Map<string, SiteRoutes>();
   let any: SiteRoutes | null = null;
@@ -38,6 +45,7 @@ export function createRouter(sitesPart: SitesPart, pending: CertificatesPart['pe
         site,
         service,
         logFields: routeFields(site.name, route?.path ?? null, service),
+        counts: countsOf(site.name, service),
         upgrades: route !== null && 'service' in route ? byLowerCase(route.upgrades) : NO_UPGRADES,
         ...createChain({ site, route, pending: reasons }),
       };

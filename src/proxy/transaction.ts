@@ -399,6 +399,10 @@ export class Transaction implements ExchangeClient {
     this.#active = false;
     const front = this.#front;
     front.inFlight--;
+    const durationMs = front.clock.now() - this.#startedAt;
+    const counts = this.#route?.counts ?? front.counter.strangers;
+    const waitedMs = this.#firstByteAt === 0 ? -1 : this.#firstByteAt - this.exchange.sentAt;
+    counts.add(this.#status, this.#client.protocol, durationMs, waitedMs, this.#bytesIn, this.#bytesOut);
     const log = front.accessLog;
     if (log === null) return;
     const { head, exchange } = this;
@@ -411,7 +415,7 @@ export class Transaction implements ExchangeClient {
     record.host = head.authority;
     record.target = head.target;
     record.status = this.#status;
-    record.durationMs = front.clock.now() - this.#startedAt;
+    record.durationMs = durationMs;
     record.firstByteMs = this.#firstByteAt === 0 ? -1 : this.#firstByteAt - this.#startedAt;
     record.queuedMs = asked ? exchange.queuedMs : 0;
     record.bytesIn = this.#bytesIn;

@@ -3,6 +3,7 @@ import tls from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { Clock, Swept } from '../clock.ts';
 import { createDispatcher, secureConnectOptions } from '../../dispatcher.ts';
+import { HISTOGRAM_LENGTH, observe } from '../../request_counts.ts';
 import type { ServiceEntry, ServiceStats, TargetEntry, TargetStats } from '../../snapshot.ts';
 import type { AffinitySource } from './affinity.ts';
 import { choose } from './balancer.ts';
@@ -148,7 +149,11 @@ export class Service implements Swept {
   #turn = 0;
   /** Since when each waits: the first to come is the first. */
   readonly #held = new Map<Held, number>();
+  /** How long those waited that wait no more. */
+  readonly #waits = new Float64Array(HISTOGRAM_LENGTH);
   #shed = 0;
+  #retries = 0;
+  #ejections = 0;
   #waking = false;
   readonly #onQueued: () => void;
 
@@ -198,6 +203,7 @@ export class Service implements Swept {
     if (this.#usable.length < 2 || !this.#usable.includes(target)) return;
     target.failures = 0;
     target.ejectedUntil = this.#clock.now() + ejectMs;
+    this.#ejections++;
     this.#refresh();
   }
 
@@ -215,7 +221,11 @@ export class Service implements Swept {
   }
 
   unhold(held: Held): void {
-    if (this.#held.delete(held) && this.#held.size === 0) this.#clock.delete(this);
+    const since = this.#held.get(held);
+    if (since === undefined) return;
+    this.#held.delete(held);
+    observe(this.#waits, 0, this.#clock.now() - since);
+    if (this.#held.size === 0) this.#clock.delete(this);
   }
 
   sweep(now: number): void {
@@ -230,6 +240,11 @@ export class Service implements Swept {
   /** A request is sent away because it would wait too long, or did. */
   shed(): void {
     this.#shed++;
+  }
+
+  /** A request goes to another target, or once more to the same. */
+  retried(): void {
+    this.#retries++;
   }
 
   /** There are targets, and those that may be asked have all they can take. */
@@ -268,6 +283,9 @@ export class Service implements Swept {
       queued: this.#held.size,
       queuedMs: first === undefined ? 0 : Math.max(0, Math.round(now - first)),
       shed: this.#shed,
+      retries: this.#retries,
+      ejections: this.#ejections,
+      waits: Array.from(this.#waits),
     };
   }
 
