@@ -58,6 +58,7 @@ test('what is asked from elsewhere, by another name, otherwise than by GET or to
   });
   const rebound = await get(`${origin}/livez`, 'Host: evil.example');
   assert.deepEqual([rebound.status, rebound.body], [403, 'this address is asked for as localhost or by its number\n']);
+  assert.equal((await get(`${origin}/metrics`, 'Host: evil.example')).status, 403);
   assert.equal((await get(`http://localhost:${port}/livez`)).status, 200);
   const { stdout } = await run('curl', ['-sSi', '-X', 'POST', '-d', 'x=1', `${origin}/livez`]);
   assert.match(stdout, /^HTTP\/1\.1 405 /);
@@ -89,6 +90,8 @@ test('an address others can reach tells them whether, and only those with the to
   assert.deepEqual([stranger.status, stranger.body], [503, 'not ready\n']);
   const known = await get(`${origin}/readyz`, `Authorization: Bearer ${TOKEN}`);
   assert.match(known.body, /service web has no ready worker/);
+  assert.equal((await get(`${origin}/metrics`)).status, 401);
+  assert.match((await get(`${origin}/metrics`, `Authorization: Bearer ${TOKEN}`)).body, /^proxy_ready 0$/m);
   // What is there is not told either.
   for (const header of ['X: y', 'Authorization: Bearer wrong', `Authorization: Bearer ${TOKEN}x`]) {
     const { status, head, body } = await get(`${origin}/nothing`, header);

@@ -38,7 +38,7 @@ export interface CertificatesOptions {
   /** As the configuration says now. */
   readonly entrypoints: () => readonly EntrypointConfig[];
   readonly publish: RenewerOptions['publish'];
-  readonly servedSerial: RenewerOptions['servedSerial'];
+  readonly servedLeaf: RenewerOptions['servedLeaf'];
   /** Sessions made with a key that may be known to others must not be resumed. */
   readonly rotateTicketKeys: () => Promise<void>;
   readonly log: Logger;
@@ -56,6 +56,8 @@ export interface DryRunRequest {
 export class UnknownCertificateError extends Error {}
 
 export interface Certificates extends Pick<Renewer, 'load' | 'start' | 'reload' | 'renew' | 'status' | 'internalRoot'> {
+  /** How many certificates were obtained, and how often that failed, so far. */
+  renewals(): { readonly obtained: number; readonly failed: number };
   /** Other sites and CAs from now on; certificates that are still wanted stay. */
   setConfig(config: Pick<Config, 'sites' | 'acme'>): Promise<void>;
   /** Leaves nothing. Rejects with the reason of `signal`, when all that was armed is disarmed. */
@@ -114,13 +116,17 @@ export function createCertificates(options: CertificatesOptions): Certificates {
   const source = createAcmeSource({ acme: () => acme, issuer: () => issuer, store, ephemeral, log, signal });
   void removeLeftovers({ acme, storage, log, env });
   const hook = createHook(() => acme?.hook ?? null, log);
+  const renewals = { obtained: 0, failed: 0 };
   const renewer = createRenewer({
     sites: options.config.sites,
     sources: { acme: source, internal: createInternalSource(store, log), files: createFilesSource(log) },
     askCa: source.askCa,
     publish: options.publish,
-    servedSerial: options.servedSerial,
-    onEvent: hook,
+    servedLeaf: options.servedLeaf,
+    onEvent: (event) => {
+      if (event.type === 'obtained' || event.type === 'failed') renewals[event.type]++;
+      hook(event);
+    },
     stateDirectory: options.config.stateDirectory,
     log,
     signal,
@@ -225,6 +231,7 @@ export function createCertificates(options: CertificatesOptions): Certificates {
     renew: renewer.renew,
     status: renewer.status,
     internalRoot: renewer.internalRoot,
+    renewals: () => ({ ...renewals }),
     setConfig: async (next) => {
       if (JSON.stringify(next.acme) !== JSON.stringify(acme)) {
         acme = next.acme;

@@ -90,7 +90,8 @@ function setUp(sites: readonly SiteConfig[]): Scene {
     sources: { acme: source, internal: source, files: source },
     askCa: async (item: Managed) => void (item.ariPollAt = Infinity),
     publish: async (...part) => void scene.published.push(part),
-    servedSerial: () => Promise.resolve(scene.served),
+    servedLeaf: () =>
+      Promise.resolve(typeof scene.served === 'string' ? { serial: scene.served, notAfter: 7 } : scene.served),
     onEvent: (event) => scene.events.push(event),
     stateDirectory: '/nowhere',
     log: createLogger({ level: 'debug', format: 'json', write: (line) => scene.log.push(line) }),
@@ -125,6 +126,7 @@ test('clients that are shown another certificate, or none, are an alarm', async 
     scene.renewer.start();
     await eventually(() => types(scene).includes('not_served'));
     assert.equal(scene.renewer.status()[0]?.servedSerial, served);
+    assert.equal(scene.renewer.status()[0]?.servedNotAfter, served === null ? null : 7);
     assert.ok(scene.log.some((line) => line.includes('"level":"error"') && line.includes('certificate_not_served')));
   }
 });

@@ -34,13 +34,19 @@ export interface RenewerOptions {
   readonly askCa: (item: Managed) => Promise<void>;
   /** Resolves when every proxy serves by it. */
   readonly publish: (certificates: readonly CertificateEntry[], pending: CertificatesPart['pending']) => Promise<void>;
-  /** Serial number of what a client is shown for a name now; null: the handshake failed; undefined: no way to look. */
-  readonly servedSerial: (name: string) => Promise<string | null | undefined>;
+  /** What a client is shown for a name now; null: the handshake failed; undefined: no way to look. */
+  readonly servedLeaf: (name: string) => Promise<ServedLeaf | null | undefined>;
   /** Told of what an operator would want to know. */
   readonly onEvent: (event: CertificateEvent) => void;
   readonly stateDirectory: string;
   readonly log: Logger;
   readonly signal: AbortSignal;
+}
+
+export interface ServedLeaf {
+  /** Hexadecimal. */
+  readonly serial: string;
+  readonly notAfter: number;
 }
 
 export interface RenewOptions {
@@ -69,6 +75,7 @@ export interface CertificateStatus {
   readonly nextAttemptAt: number | null;
   /** What a client was shown when it was last looked; null: not looked yet, or nothing. */
   readonly servedSerial: string | null;
+  readonly servedNotAfter: number | null;
   readonly servedAt: number | null;
 }
 
@@ -99,7 +106,7 @@ export interface Renewer {
 interface Watched extends Managed {
   busy: Promise<RenewalResult> | null;
   alarm: AlarmLevel;
-  served: { readonly serial: string | null; readonly at: number } | null;
+  served: { readonly leaf: ServedLeaf | null; readonly at: number } | null;
 }
 
 export function createRenewer(options: RenewerOptions): Renewer {
@@ -195,10 +202,11 @@ export function createRenewer(options: RenewerOptions): Renewer {
     // A wildcard is met under some name.
     const [host] = hosts.map((name) => name.replace(/^\*\./, 'served-check.'));
     if (certificate === null || host === undefined || signal.aborted) return;
-    const serial = await options.servedSerial(host);
+    const leaf = await options.servedLeaf(host);
     // Replaced while it was looked at: the next look decides.
-    if (serial === undefined || item.certificate !== certificate) return;
-    item.served = { serial, at: Date.now() };
+    if (leaf === undefined || item.certificate !== certificate) return;
+    item.served = { leaf, at: Date.now() };
+    const serial = leaf?.serial ?? null;
     if (serial !== certificate.serial) tell({ type: 'not_served', item, served: serial });
   };
 
@@ -219,7 +227,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
       if (alarm !== item.alarm && alarm !== 'none') tell({ type: 'expiring', item, level: alarm });
       item.alarm = alarm;
       if ((served?.at ?? 0) < now - SERVED_CHECK_MS) {
-        item.served = { serial: served?.serial ?? null, at: now };
+        item.served = { leaf: served?.leaf ?? null, at: now };
         void look(() => checkServed(item));
       }
     }
@@ -319,7 +327,8 @@ export function createRenewer(options: RenewerOptions): Renewer {
           lastError: attempts?.error ?? null,
           needsOperator: attempts?.needsOperator ?? false,
           nextAttemptAt: attempts === null ? null : (decision?.attemptAt ?? null),
-          servedSerial: served?.serial ?? null,
+          servedSerial: served?.leaf?.serial ?? null,
+          servedNotAfter: served?.leaf?.notAfter ?? null,
           servedAt: served?.at ?? null,
         };
       });

@@ -16,6 +16,7 @@ import type { Config } from '../config/config.ts';
 import { formatProblem } from '../config/load.ts';
 import type { Problem } from '../config/load.ts';
 import { VERSION } from '../version.ts';
+import type { GroupUsage } from '../workers/process_usage.ts';
 
 /** The running control plane, as those who operate it see it. */
 export interface ControlPlane {
@@ -30,6 +31,9 @@ export interface ControlPlane {
   /** Lines nobody took in time. */
   droppedLogLines(): number;
   health(): Health;
+  reloads(): Reloads;
+  /** Of a process of ours and its group; null: not known. */
+  processUsage(pid: number): GroupUsage | null;
   /** Reads the file again. */
   reload(): Promise<ReloadOutcome>;
   /** Log files were moved away: new ones take their place. */
@@ -40,6 +44,14 @@ export interface ControlPlane {
   readonly idle: Promise<void>;
   /** Resolves when everything has ended. */
   readonly stopped: Promise<void>;
+}
+
+export interface Reloads {
+  readonly done: number;
+  readonly refused: number;
+  /** Whether the last one was; the start counts as one. */
+  readonly lastDone: boolean;
+  readonly lastDoneAt: number;
 }
 
 export type ReloadOutcome =

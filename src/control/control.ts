@@ -8,7 +8,7 @@ import { AccessFileError, prepareAccessFile } from './access_file.ts';
 import { startAdminServer } from './admin.ts';
 import type { AdminServer } from './admin.ts';
 import { createApi } from './api.ts';
-import type { ControlPlane, ReloadOutcome } from './api.ts';
+import type { ControlPlane, ReloadOutcome, Reloads } from './api.ts';
 import { IdentityError, proxyIdentity } from './identity.ts';
 import { judgeHealth } from './health.ts';
 import { inheritSockets, matchSocket } from './inherited.ts';
@@ -24,7 +24,7 @@ import type { LogWriter } from './log_writer.ts';
 import { createRecentEvents } from './recent_events.ts';
 import type { RecentEvents } from './recent_events.ts';
 import { planReload } from './reload.ts';
-import { servedSerial } from './served.ts';
+import { servedLeaf } from './served.ts';
 import { startService } from './services.ts';
 import type { RunningService } from './services.ts';
 import { createTicketKeys } from './ticket_keys.ts';
@@ -172,7 +172,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     env,
     entrypoints: () => config.entrypoints,
     publish: (entries, pending) => pool.publish('certificates', { certificates: entries, pending }),
-    servedSerial: (name) => servedSerial(name, config.entrypoints),
+    servedLeaf: (name) => servedLeaf(name, config.entrypoints),
     rotateTicketKeys: ticketKeys.rotate,
     log,
   });
@@ -276,6 +276,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     }
   };
 
+  let reloads: Reloads = { done: 0, refused: 0, lastDone: true, lastDoneAt: startedAt };
   let reloading: Promise<unknown> = Promise.resolve();
   const plane: ControlPlane = {
     get config() {
@@ -290,6 +291,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     startedAt,
     events: options.events ?? createRecentEvents(),
     droppedLogLines: () => options.logWriter.dropped + pool.droppedLines,
+    reloads: () => reloads,
+    processUsage: usages.of,
     health: () =>
       judgeHealth({
         now: Date.now(),
@@ -302,6 +305,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       }),
     reload: () => {
       const outcome = reloading.then(reload).then((result) => {
+        reloads = result.ok
+          ? { ...reloads, done: reloads.done + 1, lastDone: true, lastDoneAt: Date.now() }
+          : { ...reloads, refused: reloads.refused + 1, lastDone: false };
         if (result.ok) log.info('reloaded', { changes: result.changes, not_reloaded: result.notReloaded });
         else log.error('reload_refused', { reason: result.reason, problems: result.problems.map(formatProblem) });
         return result;

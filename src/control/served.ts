@@ -1,18 +1,19 @@
 /** Looks at what a client is shown, by being one. */
 import net from 'node:net';
 import tls from 'node:tls';
+import type { ServedLeaf } from '../certificates/renewer.ts';
 import type { EntrypointConfig } from '../config/config.ts';
 
 const TIMEOUT_MS = 5_000;
 
 /**
- * Serial number (hexadecimal) of the certificate shown for `name`; null: the handshake failed; undefined: there is no
+ * The certificate shown for `name`; null: the handshake failed; undefined: there is no
  * listener to look at, as for an address, which only connections made to it can name.
  */
-export function servedSerial(
+export function servedLeaf(
   name: string,
   entrypoints: readonly EntrypointConfig[],
-): Promise<string | null | undefined> {
+): Promise<ServedLeaf | null | undefined> {
   const entrypoint = entrypoints.find((one) => one.tls && !one.proxyProtocol);
   if (entrypoint === undefined || net.isIP(name) !== 0) return Promise.resolve(undefined);
   const { host, port } = entrypoint;
@@ -26,12 +27,17 @@ export function servedSerial(
       ALPNProtocols: ['http/1.1'],
       timeout: TIMEOUT_MS,
     });
-    const done = (serial: string | null): void => {
+    const failed = (): void => {
       socket.destroy();
-      resolve(serial);
+      resolve(null);
     };
-    socket.on('secureConnect', () => done(socket.getPeerX509Certificate()?.serialNumber ?? null));
-    socket.on('error', () => done(null));
-    socket.on('timeout', () => done(null));
+    socket.on('secureConnect', () => {
+      const shown = socket.getPeerX509Certificate();
+      resolve(shown === undefined ? null : { serial: shown.serialNumber, notAfter: shown.validToDate.getTime() });
+      // Cut off here it would be one more failed handshake.
+      socket.end();
+    });
+    socket.on('error', failed);
+    socket.on('timeout', failed);
   });
 }

@@ -11,7 +11,7 @@ import { planCommand } from '../workers/presets.ts';
 import type { WorkerIdentity } from '../workers/exec_chain.ts';
 import { launchWarnings } from '../workers/launch.ts';
 import type { Releases } from '../workers/releases.ts';
-import type { RollResult, WorkerStatus } from '../workers/supervisor.ts';
+import type { RollResult, Totals, WorkerStatus } from '../workers/supervisor.ts';
 import type { LaunchedService } from '../workers/launch.ts';
 import type { ServiceState } from '../workers/states.ts';
 import { needsOtherWorkers } from './reload.ts';
@@ -50,6 +50,8 @@ export interface RunningService {
   state(): ServiceState | null;
   deployment(): DeploymentStatus | null;
   workers(): readonly WorkerStatus[];
+  /** null: it only has upstreams. */
+  totals(): Totals | null;
   /** What its workers run, as it may be shown, its placeholders not filled in; null: it only has upstreams. */
   command(): readonly string[] | null;
   reportFailure(targetId: string): void;
@@ -184,6 +186,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     state: () => deployment?.state() ?? null,
     deployment: () => deployment?.status() ?? null,
     workers: () => deployment?.workers() ?? [],
+    totals: () => deployment?.totals() ?? null,
     command: () => (isLaunched(config) ? planCommand(config).shown : null),
     reportFailure: (id) => {
       deployment?.reportFailure(id);

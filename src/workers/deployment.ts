@@ -9,7 +9,7 @@ import { definitionOf } from './releases.ts';
 import type { Prepared, Release, Releases } from './releases.ts';
 import type { ServiceState } from './states.ts';
 import { createSupervisor } from './supervisor.ts';
-import type { RollResult, Supervisor, SupervisorOptions, WorkerStatus } from './supervisor.ts';
+import type { RollResult, Supervisor, SupervisorOptions, Totals, WorkerStatus } from './supervisor.ts';
 import { sleep, within } from '../lifecycle.ts';
 import type { TargetEntry } from '../snapshot.ts';
 
@@ -43,6 +43,7 @@ export interface Deployment {
   state(): ServiceState;
   status(): DeploymentStatus;
   workers(): readonly WorkerStatus[];
+  totals(): Totals;
   /** Why nothing is ready, for the client's 503: what a visitor may know and an operator can act on. */
   unavailable(): string;
   reportFailure(targetId: string): void;
@@ -78,6 +79,8 @@ export function createDeployment(options: DeploymentOptions): Deployment {
   let step: StepStatus | null = null;
   let waiting = false;
   let failure: Extract<Prepared, { ok: false }> | null = null;
+  /** Releases that came to nothing before any worker of theirs. */
+  let unprepared = 0;
   /** Ends the attempts of a first start. */
   let hurry = new AbortController();
 
@@ -98,7 +101,7 @@ export function createDeployment(options: DeploymentOptions): Deployment {
 
   const prepare = async (next: LaunchedService, name: string | null): Promise<Prepared> => {
     try {
-      return await releases.prepare({
+      const prepared = await releases.prepare({
         service: next,
         name,
         first: supervisor === null,
@@ -125,6 +128,8 @@ export function createDeployment(options: DeploymentOptions): Deployment {
           });
         },
       });
+      if (!prepared.ok) unprepared++;
+      return prepared;
     } finally {
       waiting = false;
       step = null;
@@ -184,6 +189,10 @@ export function createDeployment(options: DeploymentOptions): Deployment {
     },
     status: () => ({ release, step, problem: failure === null ? null : refusal(failure).reason }),
     workers: () => supervisor?.snapshot() ?? [],
+    totals: () => {
+      const { restarts, rolls } = supervisor?.totals() ?? { restarts: {}, rolls: { done: 0, failed: 0 } };
+      return { restarts, rolls: { ...rolls, failed: rolls.failed + unprepared } };
+    },
     unavailable: () => {
       if (supervisor !== null) return reasonFor(supervisor.snapshot());
       if (step !== null || failure === null) return 'the app is being prepared for its start';

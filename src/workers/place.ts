@@ -27,13 +27,17 @@ export interface Place {
   forgive(): void;
 }
 
-export function createPlace(patience: Patience): Place {
+/** `onCount` hears of each that another one follows. */
+export function createPlace(patience: Patience, onCount: (reason: Reason) => void = () => {}): Place {
   const restarts = new Map<Reason, number>();
   let vacant: VacantState = 'waiting';
   let history = NO_HISTORY;
   let last: { readonly exit: string; readonly reason: Reason } | null = null;
   let nextStartAt: number | null = null;
-  const count = (reason: Reason): void => void restarts.set(reason, (restarts.get(reason) ?? 0) + 1);
+  const count = (reason: Reason): void => {
+    restarts.set(reason, (restarts.get(reason) ?? 0) + 1);
+    onCount(reason);
+  };
   return {
     get vacant() {
       return vacant;

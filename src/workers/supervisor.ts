@@ -45,6 +45,12 @@ export interface WorkerStatus extends PlaceStatus {
   readonly lostLines: number;
 }
 
+/** What became of a service since its supervisor began; workers and slots come and go, this only grows. */
+export interface Totals {
+  readonly restarts: Readonly<Partial<Record<Reason, number>>>;
+  readonly rolls: { readonly done: number; readonly failed: number };
+}
+
 export interface SupervisorOptions {
   readonly service: LaunchedService;
   readonly runtimeDirectory: string;
@@ -81,6 +87,7 @@ export interface Supervisor {
   targets(): readonly TargetEntry[];
   state(): ServiceState;
   snapshot(): readonly WorkerStatus[];
+  totals(): Totals;
   /** A proxy could not connect: look at once. */
   reportFailure(targetId: string): void;
   /**
@@ -137,10 +144,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     return mine;
   };
 
+  const totals = { restarts: new Map<Reason, number>(), rolls: { done: 0, failed: 0 } };
+
   const newSlot = (index: number): Slot => ({
     index,
     worker: null,
-    place: createPlace(WORKERS),
+    place: createPlace(WORKERS, (reason) => totals.restarts.set(reason, (totals.restarts.get(reason) ?? 0) + 1)),
     lostLines: 0,
     wanted: true,
     wake: new AbortController(),
@@ -373,7 +382,13 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       for (const { worker } of slots) if (worker?.id === targetId) worker.lookNow();
     },
     adopt: (next) => void (service = next),
-    roll: (next, reason = 'rolling') => inTurn(() => roll(next, reason)),
+    totals: () => ({ restarts: Object.fromEntries(totals.restarts), rolls: { ...totals.rolls } }),
+    roll: (next, reason = 'rolling') =>
+      inTurn(async () => {
+        const result = await roll(next, reason);
+        totals.rolls[result.ok ? 'done' : 'failed']++;
+        return result;
+      }),
     scale: (wanted) => inTurn(() => scale(wanted)),
     retryNow: () => {
       for (const slot of slots) {

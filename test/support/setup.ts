@@ -15,6 +15,7 @@ const NEEDS: readonly Need[] = [
   { package: 'wrk', check: ['which', 'wrk'] },
   { package: 'nghttp2-client', check: ['which', 'h2load'] },
   { package: 'pebble', check: ['which', 'pebble', 'pebble-challtestsrv'] },
+  { package: 'prometheus', check: ['which', 'promtool'] },
   { package: 'bind9', check: ['/usr/sbin/named', '-v'] },
   { package: 'bind9-dnsutils', check: ['which', 'dig'] },
   { package: 'uvicorn', check: ['which', 'uvicorn'] },

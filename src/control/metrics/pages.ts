@@ -1,11 +1,20 @@
 /** What the metrics address has to show, by path. */
 import type { ControlPlane } from '../api.ts';
 import type { Health } from '../health.ts';
+import { collectMetrics } from './collect.ts';
+import { expose } from './exposition.ts';
 import { sendText } from './server.ts';
 import type { Page, Pages } from './server.ts';
 
-export function createPages(plane: Pick<ControlPlane, 'health'>): Pages {
+export function createPages(plane: ControlPlane): Pages {
   return {
+    '/metrics': {
+      open: false,
+      respond: async ({ accept }, response) => {
+        const { contentType, text } = await expose(collectMetrics(plane), accept);
+        sendText(response, 200, text, contentType);
+      },
+    },
     '/livez': healthPage(plane, 'alive', ({ alive }) => alive),
     '/readyz': healthPage(plane, 'ready', ({ ready }) => ready),
   };

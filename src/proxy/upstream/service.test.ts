@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { serviceEntry, targetEntry } from '../../../test/support/values.ts';
+import { BUCKETS_MS } from '../../request_counts.ts';
 import type { ServiceEntry, TargetEntry } from '../../snapshot.ts';
 import { createAffinitySource } from './affinity.ts';
 import { Service, Target } from './service.ts';
@@ -96,4 +97,28 @@ test('requests wait for a target, so many and so long', () => {
   assert.deepEqual(heard, ['a end', 'b targets']);
   web.close();
   assert.deepEqual(heard, ['a end', 'b targets', 'b end']);
+});
+
+test('tells how long those waited that wait no more, and what else became of requests', () => {
+  const { web, clock, targets } = serviceOf(
+    { queueMax: 5, queueTimeoutMs: 1_000, ejectAfter: 1, ejectMs: 10_000 },
+    names(2),
+  );
+  const held = { onTargets: () => {}, onHoldEnd: () => {} };
+  assert.ok(web.hold(held));
+  assert.deepEqual([web.stats(clock.at).queued, web.stats(clock.at).waits.every((count) => count === 0)], [1, true]);
+  clock.at += 40;
+  web.unhold(held);
+  // Who waits no more has waited once.
+  web.unhold(held);
+  web.retried();
+  assert.ok(targets[0]);
+  web.targetFailed(targets[0]);
+  const { queued, waits, retries, ejections } = web.stats(clock.at);
+  assert.deepEqual([queued, retries, ejections], [0, 1, 1]);
+  assert.deepEqual([waits[BUCKETS_MS.indexOf(50)], waits.at(-1)], [1, 40]);
+  assert.equal(
+    waits.slice(0, -1).reduce((sum, count) => sum + count, 0),
+    1,
+  );
 });
