@@ -11,13 +11,14 @@ import { isRunning, run } from './support/processes.ts';
 
 test('config/proxy.yaml runs as it is: a page over https from each worker, and a terminal told how to trust it', async () => {
   const folder = temporaryFolder();
-  const [http, https] = [await freePort(), await freePort()];
+  const [http, https, metrics] = [await freePort(), await freePort(), await freePort()];
   cpSync(path.join(ROOT, 'config'), path.join(folder, 'config'), { recursive: true });
   chmodSync(path.join(folder, 'config'), 0o755);
   const file = path.join(folder, 'config/proxy.yaml');
   const text = readFileSync(file, 'utf8');
   assert.match(text, /':8080'[\s\S]*':8443'/);
-  writeFileSync(file, text.replaceAll(':8080', `:${http}`).replaceAll(':8443', `:${https}`));
+  const own = text.replaceAll(':8080', `:${http}`).replaceAll(':8443', `:${https}`);
+  writeFileSync(file, `${own}metrics: { address: 127.0.0.1:${metrics} }\n`);
 
   let screen = '';
   const command = `${process.execPath} ${path.join(ROOT, 'src/main.ts')} run -c ${file}`;
