@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { buildInto } from './support/bare_root.ts';
 import { FIXTURES, ROOT, startDaemon, temporaryFolder } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { run } from './support/processes.ts';
@@ -16,13 +17,7 @@ const folder = temporaryFolder();
 const dist = path.join(folder, 'dist');
 const program = path.join(dist, 'proxy');
 
-before(async () => {
-  const { code, stderr } = await run(process.execPath, [path.join(ROOT, 'build/build.ts'), '--out', dist], {
-    env: process.env,
-    cwd: ROOT,
-  });
-  assert.equal(code, 0, stderr);
-});
+before(() => buildInto(folder));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 test('the same sources give the same bundle and bill of materials', async () => {

@@ -11,7 +11,8 @@ import { performance } from 'node:perf_hooks';
 import { sleep } from '../../src/lifecycle.ts';
 import type { Contender, ContenderKind } from './contenders/contender.ts';
 import { pinned } from './machine.ts';
-import { FIXTURES, freePort, ROOT, writeConfig } from '../support/daemon.ts';
+import { buildInto } from '../support/bare_root.ts';
+import { FIXTURES, freePort, writeConfig } from '../support/daemon.ts';
 import { run } from '../support/processes.ts';
 
 /** As often as it is asked whether it is there. */
@@ -58,12 +59,7 @@ services:
     };
   });
   const prepare = async ({ folder }: { readonly folder: string }): Promise<Measure> => {
-    const dist = path.join(folder, 'dist');
-    const built = await run(process.execPath, [path.join(ROOT, 'build/build.ts'), '--out', dist], {
-      cwd: ROOT,
-      env: process.env,
-    });
-    assert.equal(built.code, 0, built.stderr);
+    const dist = await buildInto(folder);
     const programs: Readonly<Record<string, readonly string[]>> = {
       executable: [path.join(dist, 'proxy')],
       bundle: [process.execPath, path.join(dist, 'proxy.cjs')],

@@ -37,6 +37,9 @@ const BENCH_PEERS: readonly Need[] = [
 /** What only proofs need. */
 const PROVE_NEEDS: readonly Need[] = [
   { package: 'testssl.sh', check: ['which', 'testssl'] },
+  { package: 'debootstrap', check: ['which', 'debootstrap'] },
+  { package: 'buildah', check: ['which', 'buildah'] },
+  { package: 'tini', check: ['which', 'tini'] },
   { package: 'slowhttptest', check: ['which', 'slowhttptest'] },
   { package: 'nginx-light', check: ['which', 'nginx'] },
 ];
