@@ -77,7 +77,7 @@ export async function deploy({
       onProgress: (event) => print(describeEvent(event)),
     });
     const made = isRecord(answer) && isRecord(answer['release']) ? answer['release'] : {};
-    const again = isRecord(answer) && answer['ran'] === false ? ', whose steps had been done or are none' : '';
+    const again = isRecord(answer) && answer['steps_done_before'] === true ? ', whose steps had been done before' : '';
     print(escapeControls(`${service} runs release ${String(made['name'])}${again}, in ${String(made['directory'])}`));
     return 0;
   } catch (error) {

@@ -134,6 +134,7 @@ function age(started: unknown): string {
 /** What a service is at, or what is wrong with it. */
 function now(service: Readonly<Record<string, unknown>>): string {
   const { step, number, of, attempt, started_at: since } = fields(service['prestart']);
+  if (service['waits_for_another_instance'] === true) return 'another instance prepares a release';
   if (step === undefined) return text(service['problem']);
   const again = attempt === 1 ? '' : `, attempt ${text(attempt)}`;
   return `step ${text(step)} (${text(number)} of ${text(of)})${again} since ${age(since)}`;

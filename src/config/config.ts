@@ -275,6 +275,8 @@ export interface PrestartConfig {
   /** Letters, digits and ` ._-`: visitors see it when the step fails. */
   readonly name: string;
   readonly command: readonly string[];
+  /** The same, as it may be told: without what came from variables. */
+  readonly shownCommand: readonly string[];
   /** 0: as long as it takes. */
   readonly timeoutMs: number;
 }

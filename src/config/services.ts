@@ -63,7 +63,7 @@ export function buildService(
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key)) tell(['env', key], 'is not a name of a variable', 'key');
     env[key] = readSecret(value, base, () => tell(['env', key], 'the file it names cannot be read'));
   }
-  const prestart = buildPrestart(service, tell);
+  const prestart = buildPrestart(service, document, where, tell);
   if (service.release !== undefined && !RELEASE_NAME.test(service.release)) {
     tell(['release'], 'must be up to 128 letters, digits, blanks and ._:+/@-');
   }
@@ -149,7 +149,12 @@ function buildLimits(limits: ServiceInput['rlimits']): ServiceConfig['identity']
   );
 }
 
-function buildPrestart({ prestart }: ServiceInput, tell: Tell): ServiceConfig['prestart'] {
+function buildPrestart(
+  { prestart }: ServiceInput,
+  document: SourceDocument,
+  where: Path,
+  tell: Tell,
+): ServiceConfig['prestart'] {
   const names = new Set<string>();
   return prestart.map(({ name = `step ${names.size + 1}`, command, timeout }, i) => {
     const at: Path = ['prestart', i];
@@ -158,7 +163,8 @@ function buildPrestart({ prestart }: ServiceInput, tell: Tell): ServiceConfig['p
     names.add(name);
     const placeholder = PLACEHOLDERS.map((word) => `{${word}}`).find((word) => command.join(' ').includes(word));
     if (placeholder !== undefined) tell([...at, 'command'], `has ${placeholder}, which only workers have`);
-    return { name, command, timeoutMs: timeout };
+    const shownCommand = showCommand(command, document, [...where, ...at, 'command']);
+    return { name, command, shownCommand, timeoutMs: timeout };
   });
 }
 

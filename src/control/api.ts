@@ -155,9 +155,10 @@ function status(plane: ControlPlane): unknown {
 
 function deploymentJson(deployment: DeploymentStatus | null): Readonly<Record<string, unknown>> {
   if (deployment === null) return {};
-  const { release, step, problem } = deployment;
+  const { release, step, waits, problem } = deployment;
   return {
     release,
+    waits_for_another_instance: waits,
     prestart:
       step === null
         ? null

@@ -68,7 +68,8 @@ export function serviceHandlers(
       if (!result.ok) {
         throw new AdminError(422, 'not_deployed', `${result.reason}; ${remains(service)}`, result.output);
       }
-      return { service: name, release: result.release, ran: result.ran };
+      const hasSteps = service.config.prestart.length > 0;
+      return { service: name, release: result.release, steps_done_before: hasSteps && !result.ran };
     },
     'POST /v1/services/restart': async (input) => {
       const service = find(input);

@@ -34,6 +34,8 @@ export interface DeploymentStatus {
   readonly release: Release | null;
   /** null: none is run. */
   readonly step: StepStatus | null;
+  /** For another instance, which prepares a release. */
+  readonly waits: boolean;
   /** Why there is nothing to run; null: there is, or will be. */
   readonly problem: string | null;
 }
@@ -187,7 +189,7 @@ export function createDeployment(options: DeploymentOptions): Deployment {
       if (step !== null || waiting) return 'prestart';
       return supervisor?.state() ?? (stopping.signal.aborted ? 'stopped' : failure === null ? 'starting' : 'failed');
     },
-    status: () => ({ release, step, problem: failure === null ? null : refusal(failure).reason }),
+    status: () => ({ release, step, waits: waiting, problem: failure === null ? null : refusal(failure).reason }),
     workers: () => supervisor?.snapshot() ?? [],
     totals: () => {
       const { restarts, rolls } = supervisor?.totals() ?? { restarts: {}, rolls: { done: 0, failed: 0 } };

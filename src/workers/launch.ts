@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
-import type { ServiceConfig } from '../config/config.ts';
+import type { PrestartConfig, ServiceConfig } from '../config/config.ts';
 import type { Address } from '../snapshot.ts';
 import { findCommand } from './commands.ts';
 import { workerEnvironment } from './environment.ts';
@@ -101,12 +101,12 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
 
 /** A step before the start, which is called `name`: with a worker's rights and environment, but no address. */
 export function launchStep(
-  command: readonly string[],
+  { command, shownCommand }: PrestartConfig,
   { service, identity, name }: Pick<LaunchOptions, 'service' | 'identity'> & { readonly name: string },
 ): Promise<Omit<Launched, 'address'>> {
   const own = workerEnvironment({ service, slot: 0, identity, address: null, preset: {} });
   const env = { ...own, PROXY_WORKER: name };
-  return start({ command, secretName: false, service, env, identity, fd: null });
+  return start({ command, secretName: shownCommand[0] !== command[0], service, env, identity, fd: null });
 }
 
 interface StartOptions {

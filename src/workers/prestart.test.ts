@@ -24,7 +24,12 @@ function begin(lines: Readonly<Record<string, string>>, changes: Partial<Prestar
   const logged: Record<string, unknown>[] = [];
   const steps: StepStatus[] = [];
   const groups = new Set<number>();
-  const prestart = Object.entries(lines).map(([name, line]) => ({ name, command: ['sh', '-c', line], timeoutMs }));
+  const prestart = Object.entries(lines).map(([name, line]) => ({
+    name,
+    command: ['sh', '-c', line],
+    shownCommand: ['sh'],
+    timeoutMs,
+  }));
   const registry = {
     add: (group: number) => void groups.add(group),
     remove: (group: number) => void groups.delete(group),
@@ -95,7 +100,10 @@ test('what cannot be found is not tried again', async () => {
     {},
     {
       service: {
-        ...serviceConfig({ directory: folder, prestart: [{ name: 'a', command: ['./nothing'], timeoutMs: 0 }] }),
+        ...serviceConfig({
+          directory: folder,
+          prestart: [{ name: 'a', command: ['./nothing'], shownCommand: ['./nothing'], timeoutMs: 0 }],
+        }),
         command: ['app'],
       },
     },
@@ -103,6 +111,13 @@ test('what cannot be found is not tried again', async () => {
   const outcome = await run.outcome;
   assert.match(outcome.ok ? '' : outcome.reason, /^command not found or not executable/);
   assert.equal(run.events('prestart_failed').length, 1);
+});
+
+test('what came from a variable is not told when it cannot be found', async () => {
+  const prestart = [{ name: 'a', command: ['hunter2'], shownCommand: ['***'], timeoutMs: 0 }];
+  const run = begin({}, { service: { ...serviceConfig({ directory: folder, prestart }), command: ['app'] } });
+  assert.equal((await run.outcome).ok, false);
+  assert.doesNotMatch(JSON.stringify([await run.outcome, run.events('prestart_failed')]), /hunter2/);
 });
 
 test('whoever is in a hurry does not wait for another attempt', async () => {

@@ -98,7 +98,7 @@ async function runStep(step: PrestartConfig, options: PrestartOptions): Promise<
   const name = `${service.name}/prestart/${step.name}`;
   let launched: Awaited<ReturnType<typeof launchStep>>;
   try {
-    launched = await launchStep(step.command, { service, identity, name });
+    launched = await launchStep(step, { service, identity, name });
   } catch (error) {
     return { reason: describeError(error), final: isHopeless(error), output: [] };
   }

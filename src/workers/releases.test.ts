@@ -45,7 +45,7 @@ function createStore(): TestStore {
 }
 
 function service(changes: Partial<ServiceConfig> = {}): LaunchedService {
-  const prestart = [{ name: 'a', command: ['a'], timeoutMs: 0 }];
+  const prestart = [{ name: 'a', command: ['a'], shownCommand: ['a'], timeoutMs: 0 }];
   return { ...serviceConfig({ directory: path.join(folder, 'current'), prestart, ...changes }), command: ['app'] };
 }
 
@@ -99,8 +99,12 @@ test('another command, directory, step or value of "release" is another release;
   const store = createStore();
   const { ran, made } = instance(store);
   const { id } = await made({ first: true });
-  const prestart = [{ name: 'b', command: ['b'], timeoutMs: 0 }];
-  const same = [{ workers: 9 }, { env: { A: 'b' } }, { prestart: [{ name: 'a', command: ['a'], timeoutMs: 5 }] }];
+  const prestart = [{ name: 'b', command: ['b'], shownCommand: ['b'], timeoutMs: 0 }];
+  const same = [
+    { workers: 9 },
+    { env: { A: 'b' } },
+    { prestart: [{ name: 'a', command: ['a'], shownCommand: ['a'], timeoutMs: 5 }] },
+  ];
   for (const changes of same) assert.equal((await made({ service: service(changes) })).id, id);
   assert.equal(ran.length, 1);
   const others = [{ release: '2' }, { prestart }, { directory: path.join(folder, '1') }];
