@@ -110,6 +110,8 @@ test('a command that is not there is given up at once, with the nearest one told
   assert.match(String(exit?.['exit']), /not found in PATH: serve-it; did you mean \.venv\/bin\/serve-it\?/);
   assert.match(String((await firstWorker(daemon))?.last_exit), /did you mean/);
   assert.equal(daemon.events('worker_exited').length, 1);
+  const { stdout } = await run('curl', ['-sSki', `${daemon.origin}/`]);
+  assert.match(stdout, /^HTTP\/\S+ 503[^]*\r\nretry-after: \d+\r\n[^]*does not run/i);
 });
 
 test('a command comes to work once it is there and an operator says so', async (t) => {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { WORKERS } from './backoff.ts';
 import { createGuard } from './guard.ts';
 import { lockRuntimeDirectory } from './records.ts';
 import { createSupervisor } from './supervisor.ts';
@@ -223,6 +224,28 @@ test('the first worker goes before the others, and one that fails fails alone', 
       .map(({ state }) => state),
     ['waiting', 'waiting', 'waiting'],
   );
+});
+
+test('one that ends at its start five times is given up, is tried on slowly, and is back by itself once mended', async () => {
+  const mended = path.join(folder, 'mended-by-itself');
+  const script = `if (!require('fs').existsSync('${mended}')) process.exit(3); ${SERVER}`;
+  // As it is, only faster.
+  const delaysMs = WORKERS.delaysMs.map((ms) => ms / 50);
+  const patience = { ...WORKERS, delaysMs, retryMs: 2_000 };
+  await using running = supervise(script, { service: { workers: 2 }, options: { patience } });
+  await until(() => running.single().state === 'fatal');
+  assert.equal(running.supervisor.state(), 'failed');
+  const exits = (): string[] => running.lines.filter((line) => line.includes('"event":"worker_exited"'));
+  assert.deepEqual(
+    exits().map((line) => line.includes('"given_up":true')),
+    [false, false, false, false, true],
+  );
+  assert.deepEqual(running.single().restartsByReason, { boot: 5 });
+  await until(() => exits().length === 6);
+  assert.match(exits()[5] ?? '', /"given_up":true/);
+  writeFileSync(mended, '');
+  await until(() => ids(running).length === 2);
+  assert.equal(running.supervisor.state(), 'up');
 });
 
 test('one that waits for its next attempt is tried at once when an operator says so', async () => {

@@ -4,6 +4,7 @@
  */
 import os from 'node:os';
 import { OTHER_PORTS, WORKERS } from './backoff.ts';
+import type { Patience } from './backoff.ts';
 import type { WorkerIdentity } from './exec_chain.ts';
 import { describeExit } from './exits.ts';
 import { isHopeless } from './launch.ts';
@@ -60,6 +61,8 @@ export interface SupervisorOptions {
   readonly guard: { add(group: number): void; remove(group: number): void };
   readonly records: WorkerRecords;
   readonly log: Logger;
+  /** With workers that end; `WORKERS` without. */
+  readonly patience?: Patience;
   /** The targets changed. */
   readonly onChange: () => void;
   /** Resolves when the target, which has left `targets()`, has no request any more. */
@@ -149,7 +152,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const newSlot = (index: number): Slot => ({
     index,
     worker: null,
-    place: createPlace(WORKERS, (reason) => totals.restarts.set(reason, (totals.restarts.get(reason) ?? 0) + 1)),
+    place: createPlace(options.patience ?? WORKERS, (reason) =>
+      totals.restarts.set(reason, (totals.restarts.get(reason) ?? 0) + 1),
+    ),
     lostLines: 0,
     wanted: true,
     wake: new AbortController(),
