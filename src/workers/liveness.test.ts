@@ -11,8 +11,12 @@ const worker = (id: string, more: Partial<Observed> = {}): Observed => ({
   silentMs: 0,
   ...more,
 });
-const judge = (workers: readonly Observed[], livenessMs: number): Omit<Judgement, 'suspected'> => {
-  const { hung, panic } = judgeAll(workers, livenessMs);
+const judge = (
+  workers: readonly Observed[],
+  livenessMs: number,
+  calmForMs = Infinity,
+): Omit<Judgement, 'suspected'> => {
+  const { hung, panic } = judgeAll(workers, livenessMs, calmForMs);
   return { hung, panic };
 };
 const silent = (id: string): Observed => worker(id, { oldestUnansweredMs: 30_000, silentMs: 30_000 });
@@ -74,5 +78,11 @@ test('one that fails its checks with an answer is not killed, one that says noth
 test('whoever is silent for half of its time is to be asked', () => {
   const half = worker('a', { oldestUnansweredMs: 15_000, silentMs: 15_000 });
   const workers = [half, worker('b', { oldestUnansweredMs: 15_000 }), worker('c'), worker('d')];
-  assert.deepEqual(judgeAll(workers, 30_000), { suspected: ['a'], hung: [], panic: false });
+  assert.deepEqual(judgeAll(workers, 30_000, Infinity), { suspected: ['a'], hung: [], panic: false });
+});
+
+test('after a time when nobody answered, the last to answer again has as long as any', () => {
+  const workers = [silent('a'), worker('b'), worker('c'), worker('d')];
+  assert.deepEqual(judge(workers, 30_000, 29_000), { hung: [], panic: false });
+  assert.deepEqual(judge(workers, 30_000, 30_000).hung, ['a']);
 });

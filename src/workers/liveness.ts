@@ -28,13 +28,15 @@ const PANIC_SHARE = 0.5;
 /** Silent for this part of the time it may be, a worker is none of those that answer: what all do, they began one by one. */
 const SUSPECT_SHARE = 0.5;
 
-export function judge(workers: readonly Observed[], livenessMs: number): Judgement {
+/** `calmForMs`: how long ago the last panic was; after one, the last to recover gets all of its time again. */
+export function judge(workers: readonly Observed[], livenessMs: number, calmForMs: number): Judgement {
   const suspects = workers.filter((worker) => hangsForMs(worker) >= livenessMs * SUSPECT_SHARE);
   const suspected = suspects.map(({ id }) => id);
   const hung = suspects.filter((worker) => hangsForMs(worker) >= livenessMs);
   if (hung.length === 0) return { suspected, hung: [], panic: false };
   const failing = workers.filter((worker) => worker.killing || worker.unhealthyForMs > 0 || suspects.includes(worker));
   if (isPanic(failing.length, workers.length)) return { suspected, hung: [], panic: true };
+  if (calmForMs < livenessMs) return { suspected, hung: [], panic: false };
   const allowed = Math.max(1, Math.floor(workers.length * KILL_SHARE));
   const room = allowed - workers.filter(({ killing }) => killing).length;
   const victims = hung.filter(({ killing }) => !killing).slice(0, Math.max(0, room));

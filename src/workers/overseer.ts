@@ -36,6 +36,7 @@ interface Memory {
 export function oversee(options: OverseerOptions): void {
   const known = new WeakMap<Worker, Memory>();
   let panic = false;
+  let panicAt = -Infinity;
   let sampledAt = 0;
 
   const remembered = (worker: Worker): Memory => {
@@ -53,10 +54,11 @@ export function oversee(options: OverseerOptions): void {
       const sayNothingMs = Math.min(silentMs, now - heardAt);
       return { id, killing: state === 'killing', unhealthyForMs, oldestUnansweredMs, silentMs: sayNothingMs };
     });
-    const judgement = judge(observed, livenessMs);
+    const judgement = judge(observed, livenessMs, now - panicAt);
     if (judgement.panic && !panic)
       options.log.error('workers_do_not_answer', { workers: observed.map(({ id }) => id) });
     ({ panic } = judgement);
+    if (panic) panicAt = now;
     for (const worker of workers) {
       const memory = remembered(worker);
       const suspected = judgement.suspected.includes(worker.id);
