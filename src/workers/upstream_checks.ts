@@ -1,7 +1,7 @@
 /** Health of upstreams somebody else runs: every address of every name is asked, and those that answer are targets. */
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
-import { afterProbe, UNHEALTHY } from './health.ts';
+import { afterProbe, UNHEALTHY, untilNextProbe } from './health.ts';
 import type { Health } from './health.ts';
 import { probe } from './probe.ts';
 import type { ServiceConfig, UpstreamConfig } from '../config/config.ts';
@@ -11,7 +11,6 @@ import type { TargetEntry } from '../snapshot.ts';
 
 /** A name's addresses change when containers do. */
 const RESOLVE_MS = 5_000;
-const RECOVERY_PROBE_MS = 1_000;
 
 export interface UpstreamChecks {
   targets(): readonly TargetEntry[];
@@ -96,6 +95,7 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
     while (!over.aborted) {
       const reported = entry.lookNow.signal.aborted;
       if (reported) entry.lookNow = new AbortController();
+      const begunAt = performance.now();
       const result = await probe(entry.target, { path, timeoutMs, signal: over, trustedRoots: service.trustedRoots });
       if (over.aborted) return;
       const next = reported && !result.ok ? UNHEALTHY : afterProbe(entry.health, result.ok, healthCheck);
@@ -106,7 +106,7 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
         else log.warn('upstream_unhealthy', { upstream: entry.target.id, reason: result.reason });
         onChange();
       }
-      const pauseMs = next.healthy ? intervalMs : Math.min(intervalMs, RECOVERY_PROBE_MS);
+      const pauseMs = untilNextProbe(next, intervalMs, performance.now() - begunAt);
       await sleep(pauseMs, AbortSignal.any([over, entry.lookNow.signal]));
     }
   };

@@ -2,7 +2,7 @@
  * One worker process, from its launch to its end, as the control plane sees it. It never starts another: what takes its
  * place is the supervisor's to decide.
  */
-import { afterProbe, HEALTHY, UNHEALTHY } from './health.ts';
+import { afterProbe, HEALTHY, UNHEALTHY, untilNextProbe } from './health.ts';
 import type { Health } from './health.ts';
 import { launchWorker } from './launch.ts';
 import type { LaunchedService, LaunchOptions } from './launch.ts';
@@ -18,8 +18,6 @@ import type { Address } from '../snapshot.ts';
 
 /** While a worker starts, it is asked this often whether it is ready: at first, and at most. */
 const START_PROBE_MS = [20, 50, 100, 200, 500];
-/** An unhealthy worker is asked at least this often whether it has recovered. */
-const RECOVERY_PROBE_MS = 1_000;
 /** One that serves nothing is ready when it has not ended for so long. */
 const ALIVE_MS = 1_000;
 /** A process group that was KILLed is gone after this long, or the kernel holds it. */
@@ -180,19 +178,22 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   /** Active health checks, until the worker ends or is ended. */
   const watch = async (): Promise<void> => {
     const watched = (): boolean => state === 'ready' || state === 'unhealthy';
+    let tookMs = 0;
     while (watched()) {
       const { healthCheck } = current();
       if (healthCheck.type === 'process') return;
       const { intervalMs, timeoutMs, path } = healthCheck;
-      const pauseMs = health.healthy ? intervalMs : Math.min(intervalMs, RECOVERY_PROBE_MS);
-      await sleep(pauseMs, AbortSignal.any([ended.signal, look.signal]));
+      await sleep(untilNextProbe(health, intervalMs, tookMs), AbortSignal.any([ended.signal, look.signal]));
       const reported = look.signal.aborted;
       if (reported) look = new AbortController();
       if (!watched()) return;
+      const begunAt = performance.now();
       const result = await probe(plainTarget(address), { path, timeoutMs, signal: ended.signal });
       if (!watched()) return;
+      const now = performance.now();
+      tookMs = now - begunAt;
+      if (result.ok || result.answered) heardAt = now;
       // A client's request has already failed there: no need to be told three times.
-      if (result.ok || result.answered) heardAt = performance.now();
       const next = reported && !result.ok ? UNHEALTHY : afterProbe(health, result.ok, healthCheck);
       if (next.healthy !== health.healthy) {
         if (result.ok) log.info('worker_healthy', { worker: id });
@@ -200,7 +201,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       }
       health = next;
       if (next.healthy) unhealthySince = 0;
-      else if (unhealthySince === 0) unhealthySince = performance.now();
+      else if (unhealthySince === 0) unhealthySince = now;
       enter(next.healthy ? 'ready' : 'unhealthy');
     }
   };
