@@ -216,6 +216,16 @@ export type FromProxy =
   | { readonly type: 'released'; readonly target: string }
   /** A target refused a connection. */
   | { readonly type: 'target_failed'; readonly target: string }
+  /** Requests a target did not answer because it went away. */
+  | {
+      readonly type: 'requests_lost';
+      readonly target: string;
+      /** Those that may still be answered by another, at the moment. */
+      readonly open: number;
+      /** Those that are settled since the last such message, and of as many as may be, what became of each. */
+      readonly count: number;
+      readonly requests: readonly LostRequest[];
+    }
   /** Somebody asks for the answer to a challenge this proxy was not told of: another instance may know it. */
   | {
       readonly type: 'challenge_wanted';
@@ -226,6 +236,21 @@ export type FromProxy =
     }
   | ({ readonly type: 'stats' } & ProxyStats)
   | { readonly type: 'drained' };
+
+/** As many requests are told of one by one. */
+export const MAX_LOST = 100;
+
+export interface LostRequest {
+  readonly id: string;
+  /** It was sent to another worker, or again. */
+  readonly retried: boolean;
+  /** The last that was asked. */
+  readonly worker: string | null;
+  /** What the client got, or would have. */
+  readonly status: number;
+  /** null: the whole answer of a worker. */
+  readonly failure: string | null;
+}
 
 export interface ProxyStats {
   readonly connections: number;
@@ -327,6 +352,12 @@ export function parseFromProxy(value: unknown): FromProxy | null {
     case 'released':
     case 'target_failed':
       return typeof value['target'] === 'string' ? (value as FromProxy) : null;
+    case 'requests_lost':
+      return typeof value['target'] === 'string' &&
+        typeof value['open'] === 'number' &&
+        Array.isArray(value['requests'])
+        ? (value as FromProxy)
+        : null;
     case 'challenge_wanted':
       return (value['challenge'] === 'http-01' || value['challenge'] === 'tls-alpn-01') &&
         typeof value['key'] === 'string' &&

@@ -45,6 +45,7 @@ async function startProxies(
     guard: { add: () => {}, remove: () => {} },
     outOfMemory: () => false,
     onTargetFailed: () => {},
+    lost: { report: () => {}, proxyGone: () => {} },
     findChallenge: () => {
       wanted++;
       return Promise.resolve(null);

@@ -14,6 +14,7 @@ import { judgeHealth } from './health.ts';
 import { inheritSockets, matchSocket } from './inherited.ts';
 import { bindListeners, ListenError, rebindListeners } from './listeners.ts';
 import type { Listener } from './listeners.ts';
+import { createLostRequestsLog } from './lost_requests.ts';
 import { createPages } from './metrics/pages.ts';
 import { startMetricsServer } from './metrics/server.ts';
 import type { MetricsServer, Pages } from './metrics/server.ts';
@@ -116,6 +117,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const idle = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
 
+  const lost = createLostRequestsLog({ log });
   const pool = createProxyPool({
     count: config.proxyProcesses,
     command: options.proxyCommand,
@@ -127,6 +129,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     writeLines: options.logWriter.write,
     guard,
     outOfMemory: outOfMemory.recently,
+    lost,
     onTargetFailed: (target) => {
       for (const service of services.values()) service.reportFailure(target);
     },
@@ -154,6 +157,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       releases,
       log,
       onChange: () => void publishUpstreams(),
+      onExit: lost.exited,
       stats: (target) => pool.targetStats(target),
       outOfMemory: outOfMemory.recently,
       usage: usages.of,

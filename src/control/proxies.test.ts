@@ -27,6 +27,7 @@ function createPool(script: string, guard: { add(pgid: number): void; remove(pgi
     guard,
     outOfMemory: () => false,
     onTargetFailed: () => {},
+    lost: { report: () => {}, proxyGone: () => {} },
     findChallenge: () => Promise.resolve(null),
   });
 }

@@ -21,6 +21,7 @@ import type {
 import type { RequestCounts } from '../request_counts.ts';
 import { VERSION } from '../version.ts';
 import type { Listener } from './listeners.ts';
+import type { LostRequestsLog } from './lost_requests.ts';
 import { createTraffic } from './traffic.ts';
 import { PROXIES } from '../workers/backoff.ts';
 import { createPlace } from '../workers/place.ts';
@@ -47,6 +48,8 @@ export interface ProxyPoolOptions {
   /** Whether the kernel has killed this process, that has just ended, for want of memory. */
   readonly outOfMemory: (pid: number) => boolean;
   readonly onTargetFailed: (target: string) => void;
+  /** What becomes of requests whose target went away. */
+  readonly lost: Pick<LostRequestsLog, 'report' | 'proxyGone'>;
   /** Resolves with the answer to a challenge that was not published, as in the challenges part; null: nobody knows it. */
   readonly findChallenge: (challenge: ChallengeName, key: string) => Promise<string | null>;
 }
@@ -119,6 +122,9 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       case 'target_failed':
         options.onTargetFailed(message.target);
         break;
+      case 'requests_lost':
+        options.lost.report(slot.index, message);
+        break;
       case 'challenge_wanted': {
         const { id } = message;
         const asking = slot.process;
@@ -180,6 +186,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
 
   const onExit = (slot: Slot, ended: ProxyProcess, { exit, reason, readyForMs }: ProxyEnd): void => {
     slot.process = null;
+    options.lost.proxyGone(slot.index);
     if (ended.stats !== null) traffic.keep(ended.stats);
     for (const other of slots) if (other.adoptedBy === ended) other.adoptedBy = null;
     if (stopping.signal.aborted) return;

@@ -11,7 +11,7 @@ import { planCommand } from '../workers/presets.ts';
 import type { WorkerIdentity } from '../workers/exec_chain.ts';
 import { launchWarnings } from '../workers/launch.ts';
 import type { Releases } from '../workers/releases.ts';
-import type { RollResult, Totals, WorkerStatus } from '../workers/supervisor.ts';
+import type { RollResult, Totals, WorkerExit, WorkerStatus } from '../workers/supervisor.ts';
 import type { LaunchedService } from '../workers/launch.ts';
 import type { ServiceState } from '../workers/states.ts';
 import { needsOtherWorkers } from './reload.ts';
@@ -31,6 +31,7 @@ export interface ServicesOptions {
   readonly log: Logger;
   /** The targets of some service changed. */
   readonly onChange: () => void;
+  readonly onExit: (exit: WorkerExit) => void;
   /** Resolves when the target is out of balancing and no request is on it. */
   readonly release: (targetId: string) => Promise<void>;
   /** What proxies tell of a target; null: nothing yet. */
@@ -123,6 +124,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       records: options.records,
       log,
       onChange,
+      onExit: options.onExit,
       release: options.release,
       stats: options.stats,
       outOfMemory: options.outOfMemory,

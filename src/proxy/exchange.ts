@@ -30,6 +30,8 @@ export interface ExchangeClient {
   onConnection(socket: net.Socket, service: Service): void;
   /** Its worker leaves: what was carried on without this exchange is to end. */
   onStreamEnd(): void;
+  /** The worker that was asked went away; another may be asked now. */
+  onWorkerLost(target: string): void;
   /** No answer will come, or (`upstream_cut`) the one that began is incomplete. */
   onExchangeFailure(failure: Failure, error?: Error): void;
 }
@@ -239,6 +241,8 @@ export class Exchange implements ChannelListener, Held, Stream, Unanswered {
       service.targetFailed(target);
       if (!sent) this.#context.targetFailed(target);
     }
+    const lost = failure === 'upstream_closed' || failure === 'upstream_cut';
+    if (lost && sent && target !== null) this.#client.onWorkerLost(target.id);
     const retry =
       service !== null &&
       mayRetry({

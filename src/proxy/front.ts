@@ -4,6 +4,7 @@ import type { AccessLog } from './access_log.ts';
 import type { Challenges } from './challenges.ts';
 import type { ExchangeContext } from './exchange.ts';
 import type { UnsentBudget } from './http2/unsent_budget.ts';
+import type { LostRequests } from './lost_requests.ts';
 import type { RequestCounter } from './request_counter.ts';
 import type { Router } from './router.ts';
 import type { Service } from './upstream/service.ts';
@@ -24,6 +25,8 @@ export interface Front extends ExchangeContext {
   /** What clients of HTTP/2 do not take. */
   readonly unsent: UnsentBudget;
   readonly draining: boolean;
+  /** Where it is told what becomes of requests whose worker went away. */
+  readonly lost: LostRequests;
   nextRequestId(): string;
   nextTraceparent(): string;
   readonly counter: RequestCounter;

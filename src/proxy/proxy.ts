@@ -16,6 +16,7 @@ import type { Front } from './front.ts';
 import { UnsentBudget } from './http2/unsent_budget.ts';
 import { createLogFile, createLogPipe } from './log_sinks.ts';
 import type { LogFile } from './log_sinks.ts';
+import { createLostRequests } from './lost_requests.ts';
 import { createRequestIds } from './request_ids.ts';
 import { createRouter } from './router.ts';
 import type { Router } from './router.ts';
@@ -149,6 +150,7 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     unsent: new UnsentBudget(clock.now),
     requests: 0,
     inFlight: 0,
+    lost: createLostRequests(send),
     nextRequestId: createRequestIds(),
     nextTraceparent: createTraceparents(),
     counter,

@@ -77,6 +77,11 @@ const record: AccessRecord = {
 
 const REQUEST_ID = ['x-request-id'];
 
+interface Loss {
+  readonly target: string;
+  readonly attempts: number;
+}
+
 export class Transaction implements ExchangeClient {
   readonly head: RequestHead;
   readonly exchange: Exchange;
@@ -104,6 +109,8 @@ export class Transaction implements ExchangeClient {
   #bytesOut = 0;
   #service: string | null = null;
   #worker: string | null = null;
+  /** Workers that went away with it, and how many had been asked by then; nearly always null. */
+  #lost: Loss[] | null = null;
 
   constructor(stream: ClientStream, front: Front, client: ClientInfo, head: RequestHead) {
     this.#stream = stream;
@@ -286,6 +293,11 @@ export class Transaction implements ExchangeClient {
     this.#settle(failure);
   }
 
+  onWorkerLost(target: string): void {
+    (this.#lost ??= []).push({ target, attempts: this.exchange.attempts });
+    this.#front.lost.begin(target);
+  }
+
   onExchangeFailure(failure: Failure, error?: Error): void {
     this.#worker = this.exchange.worker;
     if (this.responseStarted) {
@@ -403,6 +415,7 @@ export class Transaction implements ExchangeClient {
     const counts = this.#route?.counts ?? front.counter.strangers;
     const waitedMs = this.#firstByteAt === 0 ? -1 : this.#firstByteAt - this.exchange.sentAt;
     counts.add(this.#status, this.#client.protocol, durationMs, waitedMs, this.#bytesIn, this.#bytesOut);
+    if (this.#lost !== null) this.#tellLost(this.#lost, failure);
     const log = front.accessLog;
     if (log === null) return;
     const { head, exchange } = this;
@@ -432,5 +445,18 @@ export class Transaction implements ExchangeClient {
     record.failure = failure;
     record.reason = this.#reason;
     log.write(record);
+  }
+
+  #tellLost(lost: readonly Loss[], failure: Failure | null): void {
+    this.#lost = null;
+    for (const { target, attempts } of lost) {
+      this.#front.lost.settle(target, {
+        id: this.#requestId,
+        retried: this.exchange.attempts > attempts,
+        worker: this.#worker,
+        status: this.#status,
+        failure,
+      });
+    }
   }
 }

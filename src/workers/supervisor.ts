@@ -52,6 +52,17 @@ export interface Totals {
   readonly rolls: { readonly done: number; readonly failed: number };
 }
 
+/** How a worker's process ended, whoever wanted it to. */
+export interface WorkerExit {
+  readonly service: string;
+  readonly worker: string;
+  readonly pid: number;
+  readonly exit: string;
+  readonly reason: Reason;
+  /** Its last lines. */
+  readonly output: readonly string[];
+}
+
 export interface SupervisorOptions {
   readonly service: LaunchedService;
   readonly runtimeDirectory: string;
@@ -65,6 +76,7 @@ export interface SupervisorOptions {
   readonly patience?: Patience;
   /** The targets changed. */
   readonly onChange: () => void;
+  readonly onExit?: (exit: WorkerExit) => void;
   /** Resolves when the target, which has left `targets()`, has no request any more. */
   readonly release: (targetId: string) => Promise<void>;
   /** What proxies tell of a target; null: nothing yet. */
@@ -182,7 +194,21 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       },
     });
     slot.launching = launched
-      .then((worker) => void worker.exited.then(() => (slot.lostLines += worker.lostLines)))
+      .then((worker) => {
+        void worker.exited.then((end) => {
+          slot.lostLines += worker.lostLines;
+          const { id, pid, reason, tail } = worker;
+          const exit = end.doom ?? describeExit(end);
+          options.onExit?.({
+            service: service.name,
+            worker: id,
+            pid,
+            exit,
+            reason: reason ?? end.cause,
+            output: tail(TOLD_LINES),
+          });
+        });
+      })
       .catch(() => {});
     return launched;
   };
