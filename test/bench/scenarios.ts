@@ -8,7 +8,7 @@ import { caddy } from './contenders/caddy.ts';
 import type { Contender, ContenderKind } from './contenders/contender.ts';
 import { haproxy } from './contenders/haproxy.ts';
 import { nginx } from './contenders/nginx.ts';
-import { proxy } from './contenders/proxy.ts';
+import { observedProxy, proxy, unobservedProxy } from './contenders/proxy.ts';
 import { download, h2load, percentiles, upload, wrk } from './load.ts';
 import type { Answers, Tools, Transfer } from './load.ts';
 import { createStartup, STARTUP_UNITS } from './startup.ts';
@@ -81,6 +81,12 @@ export const SCENARIOS: readonly Scenario[] = [
   { ...KEEP_ALIVE, name: 'h1', title: 'HTTP/1.1 keep-alive, small JSON, workers at Unix sockets' },
   { ...KEEP_ALIVE, name: 'h1-no-log', title: 'the same without access log', accessLog: false },
   { ...KEEP_ALIVE, name: 'h1-tcp', title: 'the same with access log, workers at TCP ports', workersAt: 'ports' },
+  {
+    ...KEEP_ALIVE,
+    name: 'observed',
+    title: 'ours with access log and metrics, and without',
+    contenders: [observedProxy, unobservedProxy],
+  },
   {
     ...USUAL,
     name: 'h2',

@@ -4,18 +4,32 @@ import type { Contender, ContenderKind, Stage } from './contender.ts';
 import { pinned } from '../machine.ts';
 import { processTree } from '../usage.ts';
 import { VERSION } from '../../../src/version.ts';
-import { FIXTURES, startDaemon } from '../../support/daemon.ts';
+import { FIXTURES, freePort, startDaemon } from '../../support/daemon.ts';
 
 /** Ours. It launches the workers itself, over Unix sockets, unless the stage has some at ports. */
 export function proxy(processes: number, name = 'proxy'): ContenderKind {
-  return { name, version: () => VERSION, start: (stage) => start(name, processes, stage) };
+  return { name, version: () => VERSION, start: (stage) => start(name, processes, stage, '') };
 }
+
+/** Ours with its metrics to be had. */
+export const observedProxy: ContenderKind = {
+  name: 'log and metrics',
+  version: () => VERSION,
+  start: async (stage) => start('log and metrics', 1, stage, `metrics: { address: "127.0.0.1:${await freePort()}" }\n`),
+};
+
+/** Ours with nothing of that. */
+export const unobservedProxy: ContenderKind = {
+  name: 'neither',
+  version: () => VERSION,
+  start: (stage) => start('neither', 1, { ...stage, accessLog: false }, 'metrics: off\n'),
+};
 
 function logging(accessLog: string | null): string {
   return `{ format: json, access: ${accessLog === null ? 'false' : `{ file: ${accessLog} }`} }`;
 }
 
-async function start(name: string, processes: number, stage: Stage): Promise<Contender> {
+async function start(name: string, processes: number, stage: Stage, more: string): Promise<Contender> {
   const accessLog = stage.accessLog ? path.join(stage.folder, 'access.log') : null;
   const byPort = stage.workers.filter((address) => !address.startsWith('unix:'));
   const service =
@@ -23,7 +37,7 @@ async function start(name: string, processes: number, stage: Stage): Promise<Con
       ? `{ upstreams: [${byPort.map((address) => `"http://${address}"`).join(', ')}] }`
       : `{ command: [${workerCommand(stage).join(', ')}], directory: ${FIXTURES}, workers: 2 }`;
   const daemon = await startDaemon({
-    config: `proxy_processes: ${processes}
+    config: `${more}proxy_processes: ${processes}
 logging: ${logging(accessLog)}
 sites: [{ hosts: [localhost], tls: { certificate: ${stage.tls.certificate}, key: ${stage.tls.key} }, service: web }]
 services: { web: ${service} }
