@@ -108,7 +108,7 @@ export function workerIdentity(
   return { identity, warning: exposure(identity, ours) };
 }
 
-const REACH = 'they can read the keys and use the admin socket';
+const REACH = 'they can read the keys, use the admin socket and reach the workers of all services';
 
 function exposure({ uid, gid, groups, name }: WorkerIdentity, { proxies, stateDirectory }: Ours): string | null {
   if (uid === 0) return `they run as root: ${REACH}`;
