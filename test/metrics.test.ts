@@ -197,6 +197,12 @@ test('the page of metrics lists what there is, and alerts and dashboard ask for 
   }
 });
 
+test('each trouble raises its alert, and one that is well none', async () => {
+  const file = path.join(ROOT, 'test/fixtures/alerts_test.yaml');
+  const { code, stdout, stderr } = await run('promtool', ['test', 'rules', file]);
+  assert.equal(code, 0, stdout + stderr);
+});
+
 test('each expression of the dashboard is one Prometheus understands', async () => {
   const text = readFileSync(path.join(ROOT, 'config/grafana/dashboard.json'), 'utf8');
   const filled = text.replaceAll(/\$__(?:rate_interval|range)/g, '5m').replaceAll(/\$(?:instance|site|service)/g, '.*');
