@@ -75,7 +75,8 @@ test('a step runs once for a release, whatever becomes of workers and of us, and
     assert.equal(linesOf(steps).length, 2);
     assert.equal((await view(daemon)).release?.name, 'r2');
     // The same release again: its workers are others, its steps were done.
-    assert.equal((await daemon.verb('deploy', 'web', '--release', 'r2')).code, 0);
+    const again = await daemon.verb('deploy', 'web', '--release', 'r2');
+    assert.match(again.stdout, /web runs release r2, whose steps had been done before/);
     assert.equal(linesOf(steps).length, 2);
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -249,6 +250,29 @@ services:
   assert.deepEqual((await view(daemon)).release, before);
   assert.equal(linesOf(steps).length, 2);
   await allReady(daemon, 1);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('while a step of a deploy runs the old release serves and status says where it is; TERM ends the step with all else', async () => {
+  const folder = temporaryFolder();
+  const config = service(
+    `workers: 1\n    prestart: [{ name: first, command: ["true"] }, { name: second, command: [sh, -c, 'test ! -e FOLDER/shared/slow || sleep 600'] }]`,
+  );
+  await using daemon = await startDaemon({ config, folder });
+  writeFileSync(path.join(folder, 'shared/slow'), '');
+  const deploying = daemon.verb('deploy', 'web', '--release', 'next');
+  await eventually(async () => (await view(daemon)).prestart?.step === 'second');
+  const { state, release } = await view(daemon);
+  assert.deepEqual([state, release?.name], ['prestart', null]);
+  assert.match(await get(daemon), /^HTTP\/\S+ 200/);
+  assert.match((await daemon.verb('status')).stdout, /step second \(2 of 2\) since/);
+  const group = processesWith('PROXY_WORKER', 'web/prestart/second');
+  daemon.child.kill('SIGTERM');
+  assert.equal(await daemon.exited, 0);
+  assert.ok(group.length > 0 && group.every((pid) => !isRunning(pid)));
+  const { code, stdout } = await deploying;
+  assert.equal(code, 1);
+  assert.match(stdout, /prestart_done service=web step=first/);
   rmSync(folder, { recursive: true, force: true });
 });
 

@@ -121,7 +121,7 @@ export function createDeployment(options: DeploymentOptions): Deployment {
             records: options.records,
             log,
             stop: stopping.signal,
-            hurry: supervisor === null ? hurry.signal : new AbortController().signal,
+            hurry: hurry.signal,
             beforeStep,
             onStep: (status) => {
               step = status;
