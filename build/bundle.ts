@@ -28,7 +28,8 @@ export async function bundle(root: string): Promise<Bundle> {
     minifyWhitespace: true,
     // The notices go into a file of their own, with those of packages that have no such comments.
     legalComments: 'none',
-    define: { PROXY_BUILD: JSON.stringify(PLACEHOLDER) },
+    // The dashboard's files are not where they are in a checkout.
+    define: { PROXY_BUILD: JSON.stringify(PLACEHOLDER), 'import.meta.dirname': 'undefined' },
     metafile: true,
     write: false,
     outfile: 'proxy.cjs',

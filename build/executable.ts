@@ -4,18 +4,19 @@ import { rmSync, writeFileSync } from 'node:fs';
 
 export interface ExecutableParts {
   readonly bundle: string;
-  readonly licences: string;
+  /** Files by the name they are asked for. */
+  readonly assets: Readonly<Record<string, string>>;
   readonly output: string;
 }
 
-export function buildExecutable({ bundle, licences, output }: ExecutableParts): void {
+export function buildExecutable({ bundle, assets, output }: ExecutableParts): void {
   const recipe = `${output}.json`;
   writeFileSync(
     recipe,
     JSON.stringify({
       main: bundle,
       output,
-      assets: { licences },
+      assets,
       disableExperimentalSEAWarning: true,
       // A third less time until the first word.
       useCodeCache: true,

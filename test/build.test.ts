@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync }
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildInto } from './support/bare_root.ts';
-import { FIXTURES, ROOT, startDaemon, temporaryFolder } from './support/daemon.ts';
+import { FIXTURES, freePort, ROOT, startDaemon, temporaryFolder } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { run } from './support/processes.ts';
 import { bundle } from '../build/bundle.ts';
@@ -24,14 +24,15 @@ test('the same sources give the same bundle and bill of materials', async () => 
   const { code, id, packages } = await bundle(ROOT);
   assert.equal(code, readFileSync(path.join(dist, 'proxy.cjs'), 'utf8'));
   const version = `${readManifest(ROOT).version}+${id}`;
-  assert.equal(billOfMaterials(ROOT, packages, version), readFileSync(path.join(dist, 'sbom.cdx.json'), 'utf8'));
+  const all = [...packages, 'node_modules/uplot'].toSorted();
+  assert.equal(billOfMaterials(ROOT, all, version), readFileSync(path.join(dist, 'sbom.cdx.json'), 'utf8'));
 });
 
 test('the executable says its version and build, the licences of what is in it, and what it can do', async () => {
   const version = await run(program, ['--version'], { env: NO_NODE });
   assert.match(version.stdout, /^\d+\.\d+\.\d+\+[0-9a-f]{12}\n$/);
   const { stdout } = await run(program, ['licenses'], { env: NO_NODE });
-  for (const name of ['undici', 'httpxy', 'zod', 'acme-client', 'Node.js'])
+  for (const name of ['undici', 'httpxy', 'zod', 'acme-client', 'uplot', 'Node.js'])
     assert.match(stdout, new RegExp(`^${name} `, 'm'));
   const bill = JSON.parse(readFileSync(path.join(dist, 'sbom.cdx.json'), 'utf8')) as {
     components: { name: string; version: string }[];
@@ -59,10 +60,11 @@ test('the executable serves over HTTPS what a Python worker says, also with prox
   mkdirSync(copy);
   const installed = path.join(copy, 'proxy');
   copyFileSync(program, installed);
+  const metrics = await freePort();
   await using daemon = await startDaemon({
     program: [installed],
     env: NO_NODE,
-    config: `
+    config: `metrics: { address: "127.0.0.1:${metrics}" }
 sites: [{ hosts: [localhost], service: web }]
 services:
   web: { command: '/usr/bin/uvicorn fastapi_app:app --uds {socket}', directory: ${FIXTURES}, workers: 1 }
@@ -74,6 +76,14 @@ services:
     assert.match(stdout, /"scheme":"https"/);
   };
   await answers();
+  for (const [file, expected] of [
+    ['', /<title>proxy/],
+    ['dashboard/page.ts', /EventSource/],
+    ['dashboard/uplot.js', /uPlot/],
+  ] as const) {
+    const { stdout } = await run('curl', ['-sSf', `http://127.0.0.1:${metrics}/${file}`]);
+    assert.match(stdout, expected);
+  }
   // As a package manager does: another file takes the place of the one that runs.
   copyFileSync('/bin/false', `${installed}.new`);
   renameSync(`${installed}.new`, installed);

@@ -84,7 +84,8 @@ export function createApi(plane: ControlPlane): Readonly<Record<string, AdminHan
   };
 }
 
-function status(plane: ControlPlane): unknown {
+/** As `proxy status --json` shows it. */
+export function status(plane: ControlPlane): unknown {
   const { config } = plane;
   const proxies = plane.proxies.status();
   const inFlight = new Map<string, number>();
@@ -125,7 +126,7 @@ function status(plane: ControlPlane): unknown {
       name: service.config.name,
       state: service.state(),
       held: service.held(),
-      ready: service.targets().targets.length,
+      ready: service.readyCount(),
       command: service.command(),
       ...deploymentJson(service.deployment()),
       workers: service.workers().map((worker) => ({

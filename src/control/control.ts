@@ -7,8 +7,11 @@ import path from 'node:path';
 import { AccessFileError, prepareAccessFile } from './access_file.ts';
 import { startAdminServer } from './admin.ts';
 import type { AdminServer } from './admin.ts';
-import { createApi } from './api.ts';
+import { createApi, status } from './api.ts';
 import type { ControlPlane, ReloadOutcome, Reloads } from './api.ts';
+import { readCounters } from './dashboard/counters.ts';
+import { dashboardPages } from './dashboard/dashboard.ts';
+import { keepHistory } from './dashboard/history.ts';
 import { IdentityError, proxyIdentity } from './identity.ts';
 import { judgeHealth } from './health.ts';
 import { inheritSockets, matchSocket } from './inherited.ts';
@@ -356,8 +359,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     idle: idle.promise,
     stopped: ended.promise,
   };
-  pages = createPages(plane);
-  if (options.purpose !== 'renew') certificates.start();
+  if (options.purpose !== 'renew') {
+    const history = keepHistory(() => readCounters(plane, Date.now()), log, stopped.signal);
+    const dashboard = dashboardPages({ status: () => status(plane), history, events: plane.events, log });
+    pages = { ...createPages(plane), ...dashboard };
+    certificates.start();
+  }
   const admin: AdminServer = await startAdminServer(config.admin.socket, createApi(plane), log);
   return plane;
 }

@@ -2,11 +2,12 @@
 import { spawn } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { WebSocket } from 'ws';
 import { eventually } from './eventually.ts';
+import { sleep } from '../../src/lifecycle.ts';
 
 const FLAGS =
   '--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run ' +
@@ -19,6 +20,12 @@ export interface Browser extends AsyncDisposable {
   open(url: string): Promise<void>;
   /** Runs a function in the page; it sees its arguments and the page, nothing of its surroundings here. */
   run<Args extends readonly unknown[], T>(script: (...args: Args) => Promise<T> | T, ...args: Args): Promise<T>;
+  /** What an expression is in the page, where there is a document. */
+  evaluate(expression: string): Promise<unknown>;
+  /** Presses a key, as `Tab` or ` `. */
+  press(key: string): Promise<void>;
+  /** The whole page as PNG, as people see it who like it so. */
+  screenshot(file: string, scheme: 'light' | 'dark', width?: number): Promise<void>;
   /** Parameters of the events of one kind so far, such as `Network.responseReceived`. */
   events(method: string): readonly Record<string, unknown>[];
 }
@@ -99,8 +106,18 @@ async function openSession(address: string): Promise<Omit<Browser, typeof Symbol
   const ask = (method: string, params: object = {}): Promise<Record<string, unknown>> =>
     send(method, params, sessionId);
   await ask('Page.enable');
+  await ask('Log.enable');
   // Otherwise events bring whole bodies along.
   await ask('Network.enable', { maxPostDataSize: 1024 });
+  const evaluate = async (expression: string): Promise<unknown> => {
+    const answer = await ask('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
+    const { result, exceptionDetails } = answer as {
+      readonly result: { readonly value: unknown; readonly description?: string };
+      readonly exceptionDetails?: { readonly text: string };
+    };
+    if (exceptionDetails !== undefined) throw new Error(result.description ?? exceptionDetails.text);
+    return result.value;
+  };
   return {
     events: of,
     open: async (url) => {
@@ -109,15 +126,24 @@ async function openSession(address: string): Promise<Omit<Browser, typeof Symbol
       if (errorText !== undefined) throw new Error(`${url}: ${String(errorText)}`);
       await eventually(() => of('Page.loadEventFired').length > loaded);
     },
-    run: async <Args extends readonly unknown[], T>(script: (...args: Args) => Promise<T> | T, ...args: Args) => {
-      const expression = `(${String(script)})(...${JSON.stringify(args)})`;
-      const answer = await ask('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
-      const { result, exceptionDetails } = answer as {
-        readonly result: { readonly value: T; readonly description?: string };
-        readonly exceptionDetails?: { readonly text: string };
-      };
-      if (exceptionDetails !== undefined) throw new Error(result.description ?? exceptionDetails.text);
-      return result.value;
+    press: async (key) => {
+      const text = key.length === 1 ? { text: key } : {};
+      const code = key === ' ' ? 32 : key === 'Tab' ? 9 : key === 'ArrowRight' ? 39 : 0;
+      await ask('Input.dispatchKeyEvent', { type: 'keyDown', key, windowsVirtualKeyCode: code, ...text });
+      await ask('Input.dispatchKeyEvent', { type: 'keyUp', key, windowsVirtualKeyCode: code });
     },
+    screenshot: async (file, scheme, width = 1280) => {
+      await ask('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: scheme }] });
+      const size = { width, height: 900, deviceScaleFactor: 1, mobile: false };
+      await ask('Emulation.setDeviceMetricsOverride', size);
+      // What was drawn for another width or scheme is drawn anew.
+      await sleep(500);
+      const { data } = await ask('Page.captureScreenshot', { captureBeyondViewport: true });
+      writeFileSync(file, Buffer.from(String(data), 'base64'));
+    },
+    evaluate,
+    run: async <Args extends readonly unknown[], T>(script: (...args: Args) => Promise<T> | T, ...args: Args) =>
+      // What it returns came back as JSON.
+      (await evaluate(`(${String(script)})(...${JSON.stringify(args)})`)) as T,
   };
 }
