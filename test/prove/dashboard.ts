@@ -45,7 +45,7 @@ ${RECORDING_SERVICE.replace('workers: 2', 'workers: 3')}
   const after = await scrape(origin);
   const measured = (total(after, REQUESTS) - total(before, REQUESTS)) / 10;
   const shown = Number(/requests\/s\s+([\d.]+)/.exec(await text('[data-service=web]'))?.[1]);
-  const restarts = total(after, 'proxy_worker_restarts_total{service="web"');
+  const restarts = total(after, 'proxy_service_worker_restarts_total{service="web"');
   const shownRestarts = [...(await text('#workers')).matchAll(/\b(\d+) [a-z_]+\b/g)].reduce(
     (sum, [, n]) => sum + Number(n),
     0,
@@ -71,7 +71,7 @@ ${RECORDING_SERVICE.replace('workers: 2', 'workers: 3')}
   for (const event of ['worker_exited', 'worker_ready']) assert.match(await text('#events'), new RegExp(event));
 }
 
-const REQUESTS = 'proxy_requests_total{';
+const REQUESTS = 'proxy_http_requests_total{';
 
 async function scrape(origin: string): Promise<string> {
   return (await run('curl', ['-sSf', `${origin}/metrics`])).stdout;

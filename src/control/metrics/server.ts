@@ -114,7 +114,7 @@ export function sendText(
 }
 
 function parseUrl(target: string | undefined): URL | null {
-  return target?.startsWith('/') === true ? URL.parse(target, 'http://localhost') : null;
+  return target?.startsWith('/') === true ? URL.parse(`http://localhost${target}`) : null;
 }
 
 function listen(server: http.Server, { host, port }: MetricsConfig): Promise<number> {
