@@ -8,6 +8,7 @@ import { readDeployment } from './deployment.ts';
 import type { DeploymentWords } from './deployment.ts';
 import { createServiceManager } from './service_manager.ts';
 import { complain, complainAbout } from './terminal.ts';
+import type { ControlPlane } from '../control/api.ts';
 import { startControlPlane } from '../control/control.ts';
 import { createLogWriter } from '../control/log_writer.ts';
 import { createRecentEvents } from '../control/recent_events.ts';
@@ -57,9 +58,19 @@ export async function run(option: string | undefined, words: DeploymentWords): P
     firstSignalAt ??= Date.now();
     stopRequested.resolve(signal);
   };
+  // All from the first moment: what has no handler would end us, or, as PID 1, be lost.
+  const running = Promise.withResolvers<ControlPlane>();
   process.on('SIGTERM', onStop).on('SIGINT', onStop);
+  // As a second TERM.
+  process.on('SIGQUIT', () => process.exit(0));
+  process.on('SIGUSR1', () => void running.promise.then((plane) => plane.reopenLogs()));
+  process.on('SIGHUP', () => {
+    // A terminal that was closed says so by the same signal.
+    if (terminal && !isatty(1)) onStop('SIGHUP');
+    else void running.promise.then((plane) => plane.reload());
+  });
 
-  let plane;
+  let plane: ControlPlane;
   try {
     plane = await startControlPlane({
       config,
@@ -76,13 +87,8 @@ export async function run(option: string | undefined, words: DeploymentWords): P
     await writer.flush();
     process.exit(1);
   }
-  const { reload, reopenLogs, stop, stopped } = plane;
-  process.on('SIGUSR1', reopenLogs);
-  process.on('SIGHUP', () => {
-    // A terminal that was closed says so by the same signal.
-    if (terminal && !isatty(1)) onStop('SIGHUP');
-    else void reload();
-  });
+  running.resolve(plane);
+  const { stop, stopped } = plane;
   const manager = createServiceManager(process.env, process.pid, log);
   const ended = new AbortController();
   void manager.ready(`serving ${config.sites.map(({ name }) => name).join(', ')}`, ended.signal);

@@ -17,6 +17,11 @@ export async function status(socket: string | undefined, option: string | undefi
 function describe(status: unknown): string {
   const top = fields(status);
   const out = [`proxy ${top['version']}, pid ${top['pid']}, up ${age(top['started_at'])}, ${top['configuration']}`];
+  const { zombies } = top;
+  if (typeof zombies === 'number' && zombies > 0)
+    out.push(
+      `${zombies} ${zombies === 1 ? 'zombie' : 'zombies'}: we are PID 1, and nobody buries orphans; start us under an init`,
+    );
   const section = (title: string, head: readonly string[], rows: readonly (readonly string[])[]): void => {
     if (rows.length > 0) out.push('', title, formatTable([head, ...rows]));
   };

@@ -28,6 +28,8 @@ export interface ControlPlane {
   readonly startedAt: number;
   /** What was logged last. */
   readonly events: RecentEvents;
+  /** Ended processes that nobody buries; null: we are not PID 1. */
+  zombies(): number | null;
   /** Lines nobody took in time. */
   droppedLogLines(): number;
   health(): Health;
@@ -100,6 +102,7 @@ export function status(plane: ControlPlane): unknown {
     started_at: iso(plane.startedAt),
     configuration: config.file,
     dropped_log_lines: plane.droppedLogLines(),
+    zombies: plane.zombies(),
     listeners: plane.listeners.map(({ name, host, port }) => ({
       name,
       address: formatAddress({ host, port }),

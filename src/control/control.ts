@@ -32,6 +32,7 @@ import { servedLeaf } from './served.ts';
 import { startService } from './services.ts';
 import type { RunningService } from './services.ts';
 import { createTicketKeys } from './ticket_keys.ts';
+import { watchZombies } from './zombies.ts';
 import { createCertificates } from '../certificates/certificates.ts';
 import { createAnswerBoard } from '../certificates/solvers/answer_board.ts';
 import { findAnswer } from '../certificates/solvers/kept_answers.ts';
@@ -113,6 +114,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const storage = createFileStorage(config.stateDirectory);
   const stopped = new AbortController();
   const outOfMemory = watchOutOfMemory(stopped.signal);
+  const zombies = watchZombies(process.pid, log, stopped.signal);
   const usages = createGroupUsages();
   const releases = createReleases(storage, log);
   const services = new Map<string, RunningService>();
@@ -297,6 +299,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     certificates,
     startedAt,
     events: options.events ?? createRecentEvents(),
+    zombies: zombies.count,
     droppedLogLines: () => options.logWriter.dropped + pool.droppedLines,
     reloads: () => reloads,
     processUsage: usages.of,

@@ -40,6 +40,19 @@ export function processesWith(variable: string, value: string): number[] {
   });
 }
 
+export function childrenOf(pid: number): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      return new RegExp(`^PPid:\\s+${pid}$`, 'm').test(readFileSync(`/proc/${name}/status`, 'latin1'))
+        ? Number(name)
+        : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
 export function isRunning(pid: number): boolean {
   try {
     return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
