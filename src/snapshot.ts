@@ -26,6 +26,9 @@ export const PART_NAMES: readonly PartName[] = [
   'sites',
 ];
 
+/** By status, as in `503` and `5xx`. */
+export type ErrorPages = Readonly<Record<string, { readonly type: string; readonly body: string }>>;
+
 export interface SitesPart {
   readonly sites: readonly SiteEntry[];
 }
@@ -38,6 +41,7 @@ export interface SiteEntry {
   /** Longest prefix first. */
   readonly routes: readonly RouteEntry[];
   readonly maxBodySize: number;
+  readonly errorPages: ErrorPages;
   readonly headers: { readonly request: HeaderEdits; readonly response: HeaderEdits };
   readonly hsts: {
     /** null: nothing is said; 0 takes back what was said before. */
@@ -152,6 +156,8 @@ export interface LimitsPart {
   readonly trustedProxies: readonly string[];
   readonly forwardedHeader: boolean;
   readonly requestIdHeader: boolean;
+  /** For whom no site has one. */
+  readonly errorPages: ErrorPages;
 }
 export interface AccessLogTarget {
   /** It is there, and ours to append to; null: stdout, through the control plane. */

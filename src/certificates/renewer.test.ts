@@ -19,6 +19,7 @@ function site(name: string, hosts: readonly string[] = [name]): SiteConfig {
     redirectHttps: true,
     routes: [],
     maxBodySize: 0,
+    errorPages: {},
     headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
     hsts: { maxAgeSeconds: null, includeSubdomains: false, preload: false },
   };

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { isAddressRange } from '../address_set.ts';
 import type { EntrypointConfig, RouteConfig, SiteConfig, SiteTls } from './config.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
+import { buildErrorPages } from './error_pages.ts';
 import { isInternalHost, normalizeHost } from './hosts.ts';
 import { nearest } from './nearest.ts';
 import { buildHeaders, buildHsts, isRedirectTarget } from './policies.ts';
@@ -103,7 +104,8 @@ export function buildSite(
 ): SiteConfig | null {
   const where: Path = ['sites', index];
   const before = problems.length;
-  const tell = (at: Path, message: string): void => void problems.push(document.problem([...where, ...at], message));
+  const tell = (at: Path, message: string, part?: 'key' | 'value'): void =>
+    void problems.push(document.problem([...where, ...at], message, part));
 
   const hosts = site.hosts.flatMap((text, i) => {
     const host = normalizeHost(text);
@@ -113,6 +115,7 @@ export function buildSite(
   const routes = buildRoutes(document, where, site, services, tell);
   const tls = buildTls(site, hosts, base, tell);
   const headers = buildHeaders(site, tell);
+  const errorPages = buildErrorPages(site.errors.pages, base, ['errors', 'pages'], tell);
   const [name] = hosts;
   if (problems.length > before || name === undefined) return null;
   return {
@@ -122,6 +125,7 @@ export function buildSite(
     redirectHttps: site.redirect_https,
     routes,
     maxBodySize: site.max_body_size,
+    errorPages,
     headers,
     hsts: buildHsts(site),
   };

@@ -20,6 +20,8 @@ export interface Config {
   readonly forwardedHeader: boolean;
   /** Whether clients are told a request's id. */
   readonly requestIdHeader: boolean;
+  /** For whom no site has one. */
+  readonly errorPages: ErrorPages;
   readonly proxyProcesses: number;
   /** null: nobody may ask a CA for anything. */
   readonly acme: AcmeConfig | null;
@@ -145,6 +147,9 @@ export interface IssuerConfig {
   readonly preferredChain: string | null;
 }
 
+/** By status, as in `503` and `5xx`: what is said where no worker answers. */
+export type ErrorPages = Readonly<Record<string, { readonly type: string; readonly body: string }>>;
+
 export type SiteTls =
   | { readonly mode: 'acme' }
   | { readonly mode: 'internal' }
@@ -162,6 +167,7 @@ export interface SiteConfig {
   readonly routes: readonly RouteConfig[];
   /** Bytes; 0: no limit. */
   readonly maxBodySize: number;
+  readonly errorPages: ErrorPages;
   readonly headers: { readonly request: HeaderEditsConfig; readonly response: HeaderEditsConfig };
   readonly hsts: {
     /** null: nothing is said. */

@@ -42,6 +42,7 @@ test('fills in every default, those of the machine and of other keys too', (t) =
       service: 'web',
       headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
       max_body_size: 0,
+      errors: { pages: {} },
     },
   ]);
   assert.equal(value.services.web.directory, 'FOLDER');

@@ -109,6 +109,15 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ['1:19 logging.level: must be one of debug, info, warn, error; it is "loud"'],
   ],
   [
+    'error pages that are for no error, or are not there',
+    `errors:\n  pages:\n    200: a.html\n    5xx: nowhere.html\n    404: .\n${REST}`,
+    [
+      '3:5 errors.pages.200: is not a status such as 503, 4xx or 5xx',
+      '4:10 errors.pages.5xx: nowhere.html does not exist',
+      '5:10 errors.pages.404: . is not a file',
+    ],
+  ],
+  [
     'an access log of a format nobody knows, and a sample of nothing',
     `logging: { access: { format: clf, sample: 0 } }\n${REST}`,
     [

@@ -8,6 +8,7 @@ import { buildEntrypoints, buildSite, checkSites, checkTrustedProxies } from './
 import type { Config, SiteConfig } from './config.ts';
 import { readDocument } from './document.ts';
 import type { Path, Problem, SourceDocument } from './document.ts';
+import { buildErrorPages } from './error_pages.ts';
 import { MAX_FILE, readIncluded } from './include.ts';
 import { problemsOf, unknownKey } from './issues.ts';
 import { SERVICE_NAME } from './json_schema.ts';
@@ -170,6 +171,9 @@ function build(
   }
   checkSites(document, sitesByIndex, entrypoints, problems);
   const siteConfigs = [...sitesByIndex.values()];
+  const errorPages = buildErrorPages(parsed.errors?.pages ?? {}, base, ['errors', 'pages'], (at, message, part) =>
+    problems.push(document.problem(at, message, part)),
+  );
   const metrics = buildMetrics(document, parsed.metrics ?? 'off', entrypoints, base, problems);
   const acme = checkAcme(document, parsed.acme, sitesByIndex, entrypoints, base, problems);
   const cpus = Math.max(2, os.availableParallelism());
@@ -204,6 +208,7 @@ function build(
     trustedProxies,
     forwardedHeader: parsed.forwarded_header ?? false,
     requestIdHeader: parsed.request_id_header ?? true,
+    errorPages,
     proxyProcesses: parsed.proxy_processes === 'auto' ? cpus : (parsed.proxy_processes ?? cpus),
     acme,
     sites: siteConfigs,

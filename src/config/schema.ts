@@ -103,6 +103,8 @@ const headerEdits = z
   .strictObject({ set: z.record(z.string(), z.string()).default({}), remove: z.array(text).default([]) })
   .prefault({});
 
+const errors = z.strictObject({ pages: z.record(z.string(), text).default({}) }).prefault({});
+
 export const siteSchema = z.strictObject({
   hosts: z.array(text).min(1),
   tls: z.union([z.enum(['acme', 'internal', 'off']), z.strictObject({ certificate: text, key: text })]).optional(),
@@ -134,6 +136,7 @@ export const siteSchema = z.strictObject({
     })
     .optional(),
   max_body_size: size(0),
+  errors,
 });
 
 const rlimit = z.union([z.literal('unlimited'), count(0, Number.MAX_SAFE_INTEGER)]).optional();
@@ -230,6 +233,7 @@ export const sections = {
   trusted_proxies: z.array(text).default([]),
   forwarded_header: z.boolean().default(false),
   request_id_header: z.boolean().default(true),
+  errors,
   proxy_processes: z.union([z.literal('auto'), count(1, 256)]).default('auto'),
   acme: z
     .strictObject({

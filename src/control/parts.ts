@@ -14,6 +14,7 @@ export function sitesPart({ sites, entrypoints }: Config): SitesPart {
         redirectHttpsPort: tls && site.redirectHttps ? httpsPort : null,
         routes: site.routes,
         maxBodySize: site.maxBodySize,
+        errorPages: site.errorPages,
         headers: site.headers,
         hsts: site.hsts,
       };
@@ -27,6 +28,7 @@ export function limitsPart({ entrypoints, proxyProcesses, logging, ...config }: 
     trustedProxies: config.trustedProxies,
     forwardedHeader: config.forwardedHeader,
     requestIdHeader: config.requestIdHeader,
+    errorPages: config.errorPages,
     entrypoints: entrypoints.map(({ host: _host, port: _port, publicPort: _publicPort, timeouts, ...limits }) => ({
       ...limits,
       ...timeouts,

@@ -23,6 +23,7 @@ function config(changes: Partial<Config> = {}): Config {
     trustedProxies: [],
     forwardedHeader: false,
     requestIdHeader: true,
+    errorPages: {},
     proxyProcesses: 2,
     acme: null,
     sites: [],

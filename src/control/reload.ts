@@ -55,6 +55,7 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
       ...changed.map(({ name }) => `service ${name} changed`),
       ...removed.map((name) => `service ${name} removed`),
       ...sections.map((key) => `${key} changed`),
+      ...(same(before.errorPages, next.errorPages) ? [] : ['errors changed']),
       ...(same(before.logging.access, next.logging.access) ? [] : ['logging.access changed']),
     ],
     notReloaded: fixed.filter(([, a, b]) => a !== b).map(([key]) => key),

@@ -8,7 +8,7 @@ import type { LostRequests } from './lost_requests.ts';
 import type { RequestCounter } from './request_counter.ts';
 import type { Router } from './router.ts';
 import type { Service } from './upstream/service.ts';
-import type { EntrypointEntry } from '../snapshot.ts';
+import type { EntrypointEntry, ErrorPages } from '../snapshot.ts';
 
 export interface Front extends ExchangeContext {
   readonly router: Router;
@@ -20,6 +20,8 @@ export interface Front extends ExchangeContext {
   readonly writesForwarded: boolean;
   /** Whether clients get `X-Request-Id`. */
   readonly tellsRequestId: boolean;
+  /** For whom no site has one. */
+  readonly errorPages: ErrorPages;
   /** null: no access log is wanted. */
   readonly accessLog: AccessLog | null;
   /** What clients of HTTP/2 do not take. */

@@ -106,7 +106,14 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     challenges: { http01: {}, tlsAlpn01: {} },
     upstreams: { services: [] },
     ticket_keys: { key: randomBytes(48).toString('base64'), affinityKey: randomBytes(32).toString('base64') },
-    limits: { entrypoints: [], accessLog: null, trustedProxies: [], forwardedHeader: false, requestIdHeader: true },
+    limits: {
+      entrypoints: [],
+      accessLog: null,
+      trustedProxies: [],
+      forwardedHeader: false,
+      requestIdHeader: true,
+      errorPages: {},
+    },
   };
   const entrypoints = new Map<string, Entrypoint>();
   let certificates = createCertificateIndex(parts.certificates);
@@ -139,6 +146,9 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     },
     get tellsRequestId() {
       return parts.limits.requestIdHeader;
+    },
+    get errorPages() {
+      return parts.limits.errorPages;
     },
     get accessLog() {
       return parts.limits.accessLog === null ? null : accessLog;

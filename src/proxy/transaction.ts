@@ -8,7 +8,8 @@ import { forwardedField, identify } from './client_identity.ts';
 import type { ClientInfo } from './client_identity.ts';
 import { Exchange } from './exchange.ts';
 import type { ExchangeClient } from './exchange.ts';
-import { reasonPhrase, statusOf } from './failure.ts';
+import { errorAnswer } from './error_answer.ts';
+import { statusOf } from './failure.ts';
 import type { Failure } from './failure.ts';
 import type { Front } from './front.ts';
 import type { RequestHead } from './http1/request_head.ts';
@@ -19,6 +20,7 @@ import { withoutFields } from './policies/headers.ts';
 import type { Verdict } from './policies/policy.ts';
 import { acceptedRequestId } from './request_ids.ts';
 import type { SiteRoute } from './router.ts';
+import { isLoopback } from '../address.ts';
 import { UpstreamRequest } from './upstream/request.ts';
 import type { Service } from './upstream/service.ts';
 
@@ -385,9 +387,22 @@ export class Transaction implements ExchangeClient {
 
   #answerFailure(status: number, reason: string, failure: Failure): void {
     this.#reason = reason;
-    const text = `${status} ${reasonPhrase(status)}\n${reason === '' ? '' : `${reason}\n`}request ${this.#requestId}\n`;
-    const retry = status === 503 ? 'Retry-After: 5\r\n' : '';
-    this.#answer(status, `Content-Type: text/plain\r\n${retry}`, text, failure);
+    const { errorPages } = this.#front;
+    const { fields, body } = errorAnswer({
+      status,
+      failure,
+      reason,
+      requestId: this.#requestId,
+      tellsFailure: this.head.asksReason && this.#mayKnowMore(),
+      pages: this.#route === null ? [errorPages] : [this.#route.site.errorPages, errorPages],
+    });
+    this.#answer(status, fields, body, failure);
+  }
+
+  /** Strangers come through trusted proxies, too: it is the client that counts. */
+  #mayKnowMore(): boolean {
+    const { remote } = this.#client;
+    return isLoopback(remote) || this.#front.isTrusted(remote);
   }
 
   #answer(status: number, own: string, body: string, failure: Failure | null): void {

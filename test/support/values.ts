@@ -92,6 +92,7 @@ export function siteEntry(changes: Partial<SiteEntry> = {}): SiteEntry {
     redirectHttpsPort: 443,
     routes: [],
     maxBodySize: 0,
+    errorPages: {},
     headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
     hsts: { maxAgeSeconds: null, includeSubdomains: false, preload: false },
     ...changes,
