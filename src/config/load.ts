@@ -1,6 +1,5 @@
 /** From a file to one frozen value, or to every problem it has. */
 import { readFileSync, statSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { checkAcme } from './acme.ts';
@@ -19,6 +18,7 @@ import { buildService } from './services.ts';
 import { sections, serviceSchema, siteSchema, TOP_LEVEL_KEYS } from './schema.ts';
 import type { Sections, ServiceInput, SiteInput } from './schema.ts';
 import { escapeControls } from '../log.ts';
+import { cpuLimit } from '../machine.ts';
 
 export type { Problem } from './document.ts';
 
@@ -176,7 +176,7 @@ function build(
   );
   const metrics = buildMetrics(document, parsed.metrics ?? 'off', entrypoints, base, problems);
   const acme = checkAcme(document, parsed.acme, sitesByIndex, entrypoints, base, problems);
-  const cpus = Math.max(2, os.availableParallelism());
+  const cpus = Math.max(2, cpuLimit());
   const serviceConfigs = [...services].flatMap(([name, service]) =>
     service === null
       ? []
