@@ -67,6 +67,27 @@ function describe(status: unknown): string {
     }),
   );
   section(
+    'Scaling',
+    ['SERVICE', 'WORKERS', 'OF', 'CPU', 'BUSY', 'QUEUED', 'MACHINE', 'DECIDED', 'WHY'],
+    each(top['services']).flatMap((service) => {
+      const scaling = fields(service['scaling']);
+      if (scaling['type'] !== 'load' && scaling['overridden'] !== true) return [];
+      const last = fields(scaling['last']);
+      return [
+        [
+          text(service['name']),
+          String(each(service['workers']).length),
+          `${text(scaling['min'])} to ${text(scaling['max'])}`,
+          ...[last['cpu'], last['busy']].map(percent),
+          text(last['queued']),
+          percent(last['host_cpu']),
+          age(last['at']),
+          scaling['overridden'] === true ? 'proxy scale' : text(last['reason']),
+        ],
+      ];
+    }),
+  );
+  section(
     'Workers',
     ['WORKER', 'PID', 'STATE', 'AGE', 'RESTARTS', 'IN FLIGHT', 'MEMORY', 'CPU', 'LOST LINES', 'LAST EXIT'],
     each(top['services']).flatMap((service) => [
@@ -78,7 +99,7 @@ function describe(status: unknown): string {
         size(row['memory']),
         percent(row['cpu']),
         text(row['lost_lines']),
-        lastExit(row),
+        row['waits_for'] === null ? lastExit(row) : text(row['waits_for']),
       ]),
       ...each(service['upstreams']).map((row) => [
         text(row['id']),

@@ -211,7 +211,9 @@ export interface ServiceConfig {
   readonly release: string | null;
   /** Before the first worker of each release, in this order. */
   readonly prestart: readonly PrestartConfig[];
+  /** At first. */
   readonly workers: number;
+  readonly sizing: Sizing;
   /** Requests in flight for each worker; 0: no limit. */
   readonly concurrency: number;
   /** Bytes of a worker's process group; 0: no limit. Above `soft` it is replaced, above `hard` killed. */
@@ -259,6 +261,18 @@ export interface ServiceConfig {
     readonly idleMs: number;
   };
 }
+
+/** How many workers there are later. `auto`: as many as there is memory for, at most as at first. */
+export type Sizing =
+  | { readonly type: 'fixed' }
+  | { readonly type: 'auto' }
+  | {
+      readonly type: 'load';
+      readonly min: number;
+      readonly max: number;
+      /** Low load for so long takes one away. */
+      readonly downAfterMs: number;
+    };
 
 export interface WorkerIdentityConfig {
   /** null: the owner of the directory, or nobody, when started as root. */

@@ -101,9 +101,11 @@ function derived(config: Config): Derived[] {
           ]
         : [[['sites', i, 'tls'], tls.mode]],
     ),
-    ...config.services.flatMap(({ name, directory, workers }): Derived[] => [
+    ...config.services.flatMap(({ name, directory, workers, sizing }): Derived[] => [
       [['services', name, 'directory'], directory],
-      [['services', name, 'workers'], workers],
+      sizing.type === 'load'
+        ? [['services', name, 'workers', 'max'], sizing.max]
+        : [['services', name, 'workers'], workers],
     ]),
   ];
 }

@@ -212,11 +212,13 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
   ],
   [
     'limits, checks and files that do not fit each other',
-    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    memory: { soft: 2GiB, hard: 1GiB }\n  api: { upstreams: ["http://a:1"], health_check: process, env_file: none }\n',
+    'sites: [{ hosts: [localhost], service: web }]\nservices:\n  web:\n    command: a\n    memory: { soft: 2GiB, hard: 1GiB }\n  api: { upstreams: ["http://a:1"], health_check: process, env_file: none }\n  many: { command: a, workers: { min: 4, max: 2, down_after: 9s } }\n',
     [
       '5:21 services.web.memory.soft: is more than "hard"',
       '6:51 services.api.health_check: is for workers that a "command" starts',
       '6:70 services.api.env_file: cannot be read',
+      '7:47 services.many.workers.max: is less than "min"',
+      '7:62 services.many.workers.down_after: must be at least 10s',
     ],
   ],
   [
@@ -459,4 +461,27 @@ test('the example of this repository is valid', () => {
   const loaded = loadConfig({ file, env: {} });
   assert.ok(loaded.ok, loaded.ok ? '' : loaded.problems.map(formatProblem).join('\n'));
   assert.deepEqual(loaded.warnings, []);
+});
+
+test('a service has a number of workers, as many as there are CPUs, or a range', () => {
+  const services = `services:
+  one: { command: a, workers: 3 }
+  auto: { command: a }
+  range: { command: a, workers: { min: 2, max: 9, down_after: 1m } }
+  half: { command: a, workers: { min: 500 } }
+  open: { command: a, workers: {} }
+`;
+  const loaded = load(`sites: [{ hosts: [localhost], service: one }]\n${services}`);
+  assert.ok(loaded.ok);
+  const sizes = Object.fromEntries(
+    loaded.config.services.map(({ name, workers, sizing }) => [name, { workers, sizing }]),
+  );
+  const cpus = Math.max(2, os.availableParallelism());
+  assert.deepEqual(sizes, {
+    one: { workers: 3, sizing: { type: 'fixed' } },
+    auto: { workers: cpus, sizing: { type: 'auto' } },
+    range: { workers: 2, sizing: { type: 'load', min: 2, max: 9, downAfterMs: 60_000 } },
+    half: { workers: 500, sizing: { type: 'load', min: 500, max: 500, downAfterMs: 300_000 } },
+    open: { workers: 1, sizing: { type: 'load', min: 1, max: cpus, downAfterMs: 300_000 } },
+  });
 });

@@ -180,7 +180,17 @@ export const serviceSchema = z.strictObject({
     .prefault({}),
   release: z.union([text, z.number()]).transform(String).optional(),
   prestart: z.array(z.strictObject({ name: text.optional(), command, timeout: duration('0') })).default([]),
-  workers: z.union([z.literal('auto'), count(1, 1_000)]).default('auto'),
+  workers: z
+    .union([
+      z.literal('auto'),
+      count(1, 1_000),
+      z.strictObject({
+        min: count(1, 1_000).default(1),
+        max: count(1, 1_000).optional(),
+        down_after: duration('5m'),
+      }),
+    ])
+    .default('auto'),
   concurrency: count(0).default(0),
   memory: z.strictObject({ soft: size(0), hard: size(0) }).prefault({}),
   max_requests: count(0).default(0),

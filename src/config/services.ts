@@ -12,6 +12,8 @@ import { buildUpstreams, readRoots } from './upstreams.ts';
 const MAX_SOCKET_PATH = 107;
 /** `<slot>.<generation>.sock`. */
 const SOCKET_NAME_LENGTH = 20;
+/** Load goes up and down within seconds. */
+const MIN_DOWN_AFTER_MS = 10_000;
 const PLACEHOLDERS = ['port', 'socket', 'fd', 'host', 'slot', 'gen'];
 /** Of a step before the start: in logs, in `status`, and in what visitors are told. */
 const STEP_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?$/;
@@ -67,6 +69,11 @@ export function buildService(
   if (service.release !== undefined && !RELEASE_NAME.test(service.release)) {
     tell(['release'], 'must be up to 128 letters, digits, blanks and ._:+/@-');
   }
+  if (typeof service.workers === 'object') {
+    const { min, max, down_after: downAfterMs } = service.workers;
+    if (max !== undefined && max < min) tell(['workers', 'max'], 'is less than "min"');
+    if (downAfterMs < MIN_DOWN_AFTER_MS) tell(['workers', 'down_after'], 'must be at least 10s');
+  }
   const { memory, health_check: health, timeouts } = service;
   if (memory.hard !== 0 && memory.soft > memory.hard) tell(['memory', 'soft'], 'is more than "hard"');
   if (service.command === undefined) tellUnlaunched(service, tell);
@@ -91,7 +98,7 @@ export function buildService(
     },
     release: service.release ?? null,
     prestart,
-    workers: service.workers === 'auto' ? cpus : service.workers,
+    ...buildSizing(service.workers, cpus),
     concurrency: service.concurrency,
     memory,
     maxRequests: service.max_requests,
@@ -112,6 +119,13 @@ export function buildService(
       idleMs: timeouts.idle,
     },
   };
+}
+
+function buildSizing(workers: ServiceInput['workers'], cpus: number): Pick<ServiceConfig, 'workers' | 'sizing'> {
+  if (workers === 'auto') return { workers: cpus, sizing: { type: 'auto' } };
+  if (typeof workers === 'number') return { workers, sizing: { type: 'fixed' } };
+  const { min, max = Math.max(min, cpus), down_after: downAfterMs } = workers;
+  return { workers: min, sizing: { type: 'load', min, max, downAfterMs } };
 }
 
 /** `file:PATH` stands for the file's content, without a last line end. */

@@ -6,7 +6,7 @@ import type { Listener } from './listeners.ts';
 import { logHandlers } from './logs_api.ts';
 import type { ProxyPool } from './proxies.ts';
 import type { RecentEvents } from './recent_events.ts';
-import type { RunningService } from './services.ts';
+import type { RunningService, Scaling } from './services.ts';
 import { serviceHandlers } from './services_api.ts';
 import { certificateHandlers, certificatesJson, iso } from './certificates_api.ts';
 import { formatAddress } from '../address.ts';
@@ -129,6 +129,7 @@ export function status(plane: ControlPlane): unknown {
       name: service.config.name,
       state: service.state(),
       held: service.held(),
+      scaling: scalingJson(service.scaling()),
       ready: service.readyCount(),
       command: service.command(),
       ...deploymentJson(service.deployment()),
@@ -144,6 +145,7 @@ export function status(plane: ControlPlane): unknown {
         next_start_at: iso(worker.nextStartAt),
         memory: worker.usage?.memory ?? null,
         cpu: worker.usage?.cpu ?? null,
+        waits_for: worker.waitsFor,
         last_exit: worker.lastExit,
         last_exit_reason: worker.lastExitReason,
         lost_lines: worker.lostLines,
@@ -175,4 +177,13 @@ function deploymentJson(deployment: DeploymentStatus | null): Readonly<Record<st
           },
     problem,
   };
+}
+
+function scalingJson(scaling: Scaling | null): unknown {
+  if (scaling === null) return null;
+  const { last, ...rest } = scaling;
+  if (last === null) return { ...rest, last: null };
+  const { at, from, to, reason, cpu, busy, hostCpu, queued, queuedMs, ready, room } = last;
+  const inputs = { cpu, busy, host_cpu: hostCpu, queued, queued_ms: queuedMs, ready, memory: room.sum };
+  return { ...rest, last: { at: iso(at), from, to, reason, ...inputs } };
 }

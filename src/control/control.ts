@@ -165,6 +165,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       onExit: lost.exited,
       stats: (target) => pool.targetStats(target),
       outOfMemory: outOfMemory.recently,
+      serviceStats: (name) => pool.serviceStats(name),
       usage: usages.of,
       release: async (target) => {
         await publishUpstreams();

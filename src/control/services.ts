@@ -1,7 +1,9 @@
 /** All services of a configuration: launched ones under a supervisor, given ones under health checks; as one set of targets. */
-import type { ServiceConfig } from '../config/config.ts';
+import type { ServiceConfig, Sizing } from '../config/config.ts';
 import type { Logger } from '../log.ts';
-import type { Identity, TargetEntry, TargetStats } from '../snapshot.ts';
+import type { Identity, ServiceStats, TargetEntry, TargetStats } from '../snapshot.ts';
+import { createAutoscaler } from '../workers/autoscaler.ts';
+import type { ScaleEvent } from '../workers/autoscaler.ts';
 import type { Guard } from '../workers/guard.ts';
 import type { GroupUsage } from '../workers/process_usage.ts';
 import type { WorkerRecords } from '../workers/records.ts';
@@ -34,8 +36,9 @@ export interface ServicesOptions {
   readonly onExit: (exit: WorkerExit) => void;
   /** Resolves when the target is out of balancing and no request is on it. */
   readonly release: (targetId: string) => Promise<void>;
-  /** What proxies tell of a target; null: nothing yet. */
-  readonly stats: (targetId: string) => TargetStats | null;
+  /** What proxies tell of a target, and of a service. */
+  readonly stats: (targetId: string) => TargetStats;
+  readonly serviceStats: (name: string) => ServiceStats;
   /** Whether the kernel has killed this process, that has just ended, for want of memory. */
   readonly outOfMemory: (pid: number) => boolean;
   /** What a process group holds and takes; null: not known. */
@@ -64,6 +67,8 @@ export interface RunningService {
   deploy(name: string): Promise<DeployResult>;
   /** Replaces all workers by others of the same release; those that were given up are tried again. */
   restart(): Promise<RollResult>;
+  /** null: it only has upstreams. */
+  scaling(): Scaling | null;
   /** So many workers, until the next update; null: as many as are configured. */
   scale(count: number | null): Promise<void>;
   /** What visitors are told while requests wait or are sent away; null: neither. */
@@ -76,6 +81,16 @@ export interface RunningService {
   /** Resolves when a worker is ready, or the first could not be started: then it is tried again and again. */
   start(): Promise<RollResult>;
   stop(graceMs: number): Promise<void>;
+}
+
+export interface Scaling {
+  readonly type: Sizing['type'];
+  readonly min: number;
+  readonly max: number;
+  /** An operator said how many. */
+  readonly overridden: boolean;
+  /** null: nothing was decided, or nothing is to be. */
+  readonly last: ScaleEvent | null;
 }
 
 export interface Hold {
@@ -91,6 +106,8 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
   const log = options.log.with({ service: config.name });
   let deployment: Deployment | null = null;
   let held: Hold | null = null;
+  let overridden = false;
+  const ended = new AbortController();
   let nextChange = Promise.withResolvers<void>();
   const onChange = (): void => {
     const waited = nextChange;
@@ -142,6 +159,18 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     await Promise.all([deployment?.stop({ graceMs }), checks?.stop()]);
   };
   startAll();
+  const autoscaler = createAutoscaler(
+    {
+      limits: () => (overridden || held !== null || config.sizing.type !== 'load' ? null : config.sizing),
+      concurrency: () => config.concurrency,
+      workers: () => deployment?.workers() ?? [],
+      stats: () => options.serviceStats(config.name),
+      targetStats: options.stats,
+      scale: (count) => void deployment?.scale(count),
+    },
+    log,
+    ended.signal,
+  );
 
   const list = (): readonly TargetEntry[] => [...(deployment?.targets() ?? []), ...(checks?.targets() ?? [])];
   /** Workers of ours where there were none, or none where there were. */
@@ -164,6 +193,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     const old = checks;
     checks = startChecks(next);
     config = next;
+    overridden = false;
     await old?.stop();
     onChange();
   };
@@ -220,7 +250,16 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     },
     deploy: async (name) => refused() ?? deployment?.deploy(name) ?? NOT_OURS,
     restart: async () => refused() ?? deployment?.restart() ?? NOT_OURS,
-    scale: async (count) => deployment?.scale(count ?? config.workers),
+    scaling: () => {
+      if (deployment === null) return null;
+      const { sizing, workers } = config;
+      const { min, max } = sizing.type === 'load' ? sizing : { min: workers, max: workers };
+      return { type: sizing.type, min, max, overridden, last: autoscaler.last() };
+    },
+    scale: async (count) => {
+      overridden = count !== null;
+      await deployment?.scale(count);
+    },
     held: () => held,
     pause: (message) => {
       if (held?.admission === 'stopped') return;
@@ -239,6 +278,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
     start: async () => {
       if (held?.admission === 'stopped') {
         held = null;
+        overridden = false;
         startAll();
         onChange();
       }
@@ -253,7 +293,10 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
         else return { ok: false, reason: problem ?? failed?.lastExit ?? 'no worker is ready', output: [] };
       }
     },
-    stop: stopAll,
+    stop: (graceMs) => {
+      ended.abort();
+      return stopAll(graceMs);
+    },
   };
 }
 

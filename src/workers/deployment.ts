@@ -60,7 +60,8 @@ export interface Deployment {
   deploy(name: string): Promise<DeployResult>;
   /** Replaces all workers by others of the same release; what was given up is tried again. */
   restart(): Promise<RollResult>;
-  scale(count: number): Promise<void>;
+  /** null: as configured. */
+  scale(count: number | null): Promise<void>;
   stop(options: { readonly graceMs: number }): Promise<void>;
 }
 
@@ -216,7 +217,7 @@ export function createDeployment(options: DeploymentOptions): Deployment {
         const result = await become(supervisor, { service: next, release: prepared?.release ?? release }, rolls);
         if (!result.ok) return result;
         before = { ...old, others: rolls };
-        await supervisor.scale(next.workers);
+        await supervisor.scale(null);
         return result;
       }),
     revert: () =>
@@ -224,7 +225,7 @@ export function createDeployment(options: DeploymentOptions): Deployment {
         if (supervisor === null || before === null) return;
         await become(supervisor, before, before.others);
         before = null;
-        await supervisor.scale(service.workers);
+        await supervisor.scale(null);
       }),
     deploy: (name) =>
       inTurn(async () => {

@@ -268,9 +268,7 @@ test('stopped in the middle of a roll, it leaves neither the old worker nor the 
   await until(() => running.lines.filter((line) => line.includes('"event":"worker_ready"')).length === 2);
   await running.supervisor.stop({ graceMs: 3_000 });
   assert.equal((await roll).ok, false);
-  const pids = running.lines
-    .flatMap((line) => /"event":"worker_started".*"pid":(\d+)/.exec(line)?.[1] ?? [])
-    .map(Number);
+  const pids = begunPids(running);
   assert.equal(pids.length, 2);
   for (const pid of [old, ...pids]) assert.throws(() => process.kill(pid, 0), /ESRCH/);
 });
@@ -279,17 +277,7 @@ test('a roll in the middle of a start leaves one worker, not two', async () => {
   await using running = supervise(SERVER);
   assert.deepEqual(await running.supervisor.roll(serviceOf(SERVER)), { ok: true });
   await until(() => ids(running).length === 1);
-  const pids = running.lines
-    .flatMap((line) => /"event":"worker_started".*"pid":(\d+)/.exec(line)?.[1] ?? [])
-    .map(Number);
-  const alive = (pid: number): boolean => {
-    try {
-      return process.kill(pid, 0);
-    } catch {
-      return false;
-    }
-  };
-  await until(() => pids.filter(alive).length === 1);
+  await until(() => begunPids(running).filter(isAlive).length === 1);
 });
 
 test('one that hangs is told by its traffic, and leaves what it wrote about where it stood', async () => {
@@ -347,4 +335,74 @@ test('one that serves nothing is watched all the same, and is no target', async 
   assert.deepEqual(running.supervisor.targets(), []);
   process.kill(running.single().pid ?? 0, 'SIGKILL');
   await until(() => running.single().restarts === 1 && running.single().state === 'ready');
+});
+
+const MIB = 1024 ** 2;
+
+/** As if each worker held 100 MiB, of a machine that has room for so many. */
+function superviseWithin(forWorkers: () => number, service: Partial<ServiceConfig>): Running {
+  let alive = (): number => 0;
+  const limit = 1_000 * MIB;
+  const running = supervise(SERVER, {
+    service,
+    options: {
+      usage: () => ({ memory: 100 * MIB, cpuSeconds: 0, cpu: null }),
+      machineMemory: () => ({ limit, available: limit * 0.1 + (forWorkers() - alive()) * 100 * MIB }),
+    },
+  });
+  alive = () => begunPids(running).filter(isAlive).length;
+  return running;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+function begunPids({ lines }: Running): number[] {
+  return lines.flatMap((line) => /"event":"worker_started".*"pid":(\d+)/.exec(line)?.[1] ?? []).map(Number);
+}
+
+test('no more workers are started than memory has room for; the others say what they wait for, and come when there is', async () => {
+  let forWorkers = 3.5;
+  await using running = superviseWithin(() => forWorkers, { workers: 5 });
+  await until(() => ids(running).length === 3);
+  await until(() => running.supervisor.snapshot().filter(({ waitsFor }) => waitsFor !== null).length === 2);
+  const waiting = running.supervisor.snapshot().filter(({ waitsFor }) => waitsFor !== null);
+  assert.ok(waiting.every(({ state, pid }) => state === 'waiting' && pid === null));
+  assert.equal(waiting[0]?.waitsFor, '3 × 100 MiB + reserve 100 MiB of 1000 MiB leave 50 MiB, another needs 110 MiB');
+  assert.equal(running.supervisor.state(), 'degraded');
+  assert.equal(running.lines.filter((line) => line.includes('worker_waits_for_memory')).length, 2, 'told once of each');
+  forWorkers = 6;
+  await until(() => ids(running).length === 5);
+  assert.ok(running.supervisor.snapshot().every(({ waitsFor }) => waitsFor === null));
+  assert.equal(running.supervisor.state(), 'up');
+});
+
+test('as many as there is room for are all that `auto` wants', async () => {
+  await using running = superviseWithin(() => 2.5, { workers: 3, sizing: { type: 'auto' } });
+  await until(() => running.supervisor.snapshot().some(({ waitsFor }) => waitsFor !== null));
+  await until(() => running.supervisor.state() === 'up');
+  assert.equal(ids(running).length, 2);
+});
+
+test('without memory for both, the old worker ends before its successor begins, and says so', async () => {
+  await using running = superviseWithin(() => 2.5, { workers: 2 });
+  await until(() => ids(running).length === 2);
+  const before = ids(running);
+  let most = 0;
+  const watching = setInterval(() => (most = Math.max(most, begunPids(running).filter(isAlive).length)), 5);
+  const result = await running.supervisor.roll(serviceOf(SERVER, { service: { workers: 2 } }));
+  clearInterval(watching);
+  assert.deepEqual(result, { ok: true });
+  assert.equal(most, 2, 'never three');
+  assert.ok(ids(running).length === 2 && ids(running).every((id) => !before.includes(id)));
+  const told = running.lines.find((line) => line.includes('worker_ends_before_its_successor')) ?? '';
+  assert.match(told, /2 × 100 MiB \+ reserve 100 MiB of 1000 MiB leave 50 MiB/);
+  const broken = await running.supervisor.roll(serviceOf('process.exit(3)'));
+  assert.equal(broken.ok, false);
+  await until(() => ids(running).length === 2);
 });

@@ -9,6 +9,8 @@ import type { WorkerIdentity } from './exec_chain.ts';
 import { describeExit } from './exits.ts';
 import { isHopeless } from './launch.ts';
 import type { LaunchedService } from './launch.ts';
+import { roomFor } from './memory_budget.ts';
+import type { Room } from './memory_budget.ts';
 import { oversee } from './overseer.ts';
 import { createPlace } from './place.ts';
 import type { Place, PlaceStatus } from './place.ts';
@@ -21,6 +23,8 @@ import type { Worker } from './worker.ts';
 import { aborted, sleep, within } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
+import { readMemory } from '../machine.ts';
+import type { MachineMemory } from '../machine.ts';
 import { createSlots } from '../pace.ts';
 import type { TargetEntry, TargetStats } from '../snapshot.ts';
 
@@ -29,6 +33,8 @@ const STARTS_AT_ONCE = Math.ceil(os.availableParallelism() / 2);
 const START_JITTER_MS = 100;
 /** A new worker must have been ready for so long before an old one goes for it. */
 const MIN_READY_MS = 2_000;
+/** A worker there is no memory for asks again. */
+const MEMORY_RETRY_MS = 5_000;
 /** Of a worker's last words, with the event of its end. */
 const TOLD_LINES = 20;
 
@@ -40,6 +46,8 @@ export interface WorkerStatus extends PlaceStatus {
   /** Milliseconds since the epoch; 0: never. */
   readonly startedAt: number;
   readonly readyAt: number;
+  /** What there is too little of for it to start; null: it does not wait for that. */
+  readonly waitsFor: string | null;
   /** Of its process group; null: not known. */
   readonly usage: GroupUsage | null;
   /** Of what it and those before it wrote, lines the log did not get. */
@@ -85,6 +93,8 @@ export interface SupervisorOptions {
   readonly outOfMemory?: (pid: number) => boolean;
   /** What a process group holds and takes; null: not known. */
   readonly usage?: (group: number) => GroupUsage | null;
+  /** Of the machine; without, as it tells. */
+  readonly machineMemory?: () => MachineMemory | null;
 }
 
 export type RollResult =
@@ -112,8 +122,8 @@ export interface Supervisor {
   roll(next: LaunchedService, reason?: Reason): Promise<RollResult>;
   /** What is defined of it changes without another process. */
   adopt(next: LaunchedService): void;
-  /** From now on so many; resolves when the new ones were begun and those too many are gone. */
-  scale(count: number): Promise<void>;
+  /** From now on so many; null: as configured. Resolves when the new ones were begun and those too many are gone. */
+  scale(count: number | null): Promise<void>;
   /** Whoever waits for the next attempt tries now; what went wrong before is forgotten, as somebody has mended it. */
   retryNow(): void;
   /** Stops all: out of balancing, requests ended, TERM, KILL; within `graceMs` milliseconds. */
@@ -124,6 +134,8 @@ interface Slot {
   readonly index: number;
   worker: Worker | null;
   readonly place: Place;
+  /** The memory there is too little of. */
+  waitsFor: string | null;
   /** Of workers that have ended. */
   lostLines: number;
   /** False: it is not to be filled again. */
@@ -151,6 +163,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const begun = Promise.withResolvers<Failure | null>();
   let slots: readonly Slot[] = [];
   let rolling = false;
+  /** Processes that are being started and are no workers yet. */
+  let launching = 0;
   /** Replacements of all kinds, one after the other: never two workers are missing for one reason or another. */
   let turn: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -167,6 +181,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     place: createPlace(options.patience ?? WORKERS, (reason) =>
       totals.restarts.set(reason, (totals.restarts.get(reason) ?? 0) + 1),
     ),
+    waitsFor: null,
     lostLines: 0,
     wanted: true,
     wake: new AbortController(),
@@ -177,6 +192,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   const launch = (slot: Slot): Promise<Worker> => {
     const generation = ++generations;
+    launching++;
     const launched = createWorker({
       ...options,
       service,
@@ -209,7 +225,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           });
         });
       })
-      .catch(() => {});
+      .catch(() => {})
+      .finally(() => launching--);
     return launched;
   };
 
@@ -223,6 +240,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           // A roll may have filled it meanwhile.
           if (slot.replacing !== null) await slot.replacing;
           if (!slot.wanted || stopping.signal.aborted || slot.worker !== null) return;
+          if (!mayStart(slot)) return;
           const worker = await launch(slot);
           slot.worker = worker;
           slot.place.fill();
@@ -234,8 +252,34 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         await pause(slot, { worker: null, exit: describeError(error), readyForMs: null, reason });
         continue;
       }
+      if (slot.worker === null && slot.waitsFor !== null) {
+        slot.wake = new AbortController();
+        await sleep(MEMORY_RETRY_MS, AbortSignal.any([stopping.signal, slot.wake.signal]));
+      }
       await vacated(slot);
     }
+  };
+
+  /** For a worker more than there are. */
+  const room = (): Room => {
+    const running = slots.flatMap(({ worker, successor }) => [worker ?? [], successor ?? []].flat());
+    const holders = running.map((worker) => {
+      return { ready: worker.state === 'ready', memory: options.usage?.(worker.pid)?.memory ?? null };
+    });
+    const unborn = Array.from({ length: launching }, () => ({ ready: false, memory: null }));
+    return roomFor([...holders, ...unborn], (options.machineMemory ?? readMemory)());
+  };
+
+  const mayStart = (slot: Slot): boolean => {
+    // What a replaced worker leaves is for its successor.
+    if (slot.waitsFor !== null && slots.some(({ replacing }) => replacing !== null)) return false;
+    const { more, sum } = room();
+    if (more < 1 && slot.waitsFor === null) {
+      log.warn('worker_waits_for_memory', { worker: `${service.name}/${slot.index}`, memory: sum });
+    }
+    slot.waitsFor = more < 1 ? sum : null;
+    onChange();
+    return more >= 1;
   };
 
   /** Resolves when the slot has no worker, and the time for the next has come. */
@@ -268,16 +312,32 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     await sleep(delayMs, AbortSignal.any([stopping.signal, slot.wake.signal]));
   };
 
-  /** Puts a new worker into the slot. Null, or why that did not work; then the old one is where it was. */
-  const replace = async (slot: Slot, reason: Reason): Promise<Failure | null> => {
+  /**
+   * Puts a new worker into the slot. Null, or why that did not work; then the old one is where it was, or, if there was
+   * no memory for both, what is started in its place is of `before`.
+   */
+  const replace = async (
+    slot: Slot,
+    reason: Reason,
+    before: LaunchedService | null = null,
+  ): Promise<Failure | null> => {
     const done = Promise.withResolvers<void>();
     slot.replacing = done.promise;
     try {
       // One that is being started is the old one as soon as it is there.
       await slot.launching;
       const old = slot.worker;
+      const { more, sum } = room();
+      // One that waits for memory waits on, and will be of the new definition.
+      if (old === null && more < 1) return null;
+      if (old !== null && more < 1) {
+        log.warn('worker_ends_before_its_successor', { worker: old.id, memory: sum });
+        await old.retire(reason, grace());
+        slot.worker = null;
+      }
       const { next, problem } = await launchSuccessor(slot);
       if (problem !== null) {
+        service = before ?? service;
         await next.retire('rolling', 0);
         return { reason: `the new worker did not become ready: ${problem}`, output: next.tail(TOLD_LINES) };
       }
@@ -289,6 +349,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (old !== null) await within(old.retire(reason, grace()), service.timeouts.streamsMs, null);
       return null;
     } catch (error) {
+      service = before ?? service;
       return { reason: describeError(error), output: [] };
     } finally {
       slot.successor = null;
@@ -326,12 +387,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     try {
       for (const slot of slots) {
         if (stopping.signal.aborted) return { ok: false, reason: 'it is being stopped', output: [] };
-        const failure = await replace(slot, reason);
+        const failure = await replace(slot, reason, before);
         if (failure === null) {
           replaced.push(slot);
           continue;
         }
-        service = before;
         log.error('roll_failed', { worker: `${next.name}/${slot.index}`, ...failure });
         // Those that were replaced go back to what worked.
         for (const back of replaced) await replace(back, reason);
@@ -344,7 +404,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     }
   };
 
-  const scale = async (wanted: number): Promise<void> => {
+  /** Returns the slots that are too many; new ones begin to be filled. */
+  const resize = (wanted: number): readonly Slot[] => {
     const taken = new Set(slots.map(({ index }) => index));
     const begun: Slot[] = [];
     for (let index = 0; slots.length + begun.length < wanted; index++) {
@@ -353,10 +414,22 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     const leaving = victims(slots, slots.length - wanted, options.stats);
     slots = [...slots.filter((slot) => !leaving.includes(slot)), ...begun];
     for (const slot of begun) void keepFilled(slot);
+    for (const slot of leaving) slot.wanted = false;
     onChange();
+    return leaving;
+  };
+
+  /** As configured, and near what there are where that is free. */
+  const configuredCount = (): number => {
+    const { workers, sizing } = service;
+    return sizing.type === 'load' ? Math.min(sizing.max, Math.max(sizing.min, slots.length)) : workers;
+  };
+
+  const scale = async (wanted: number | null): Promise<void> => {
+    // Those that drain hold nobody up: more may be wanted meanwhile.
+    const leaving = await inTurn(() => Promise.resolve(resize(wanted ?? configuredCount())));
     await Promise.all(
       leaving.map(async (slot) => {
-        slot.wanted = false;
         slot.wake.abort();
         await slot.replacing;
         await slot.launching;
@@ -391,7 +464,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         const { id, address } = worker;
         return [{ id, place: `${index}`, protocol: 'http', address, serverName: '', weight: 1, healthy: true }];
       }),
-    state: () => serviceState(slots.map(stateOf), slots.length, { rolling, stopped: stopping.signal.aborted }),
+    state: () => {
+      // `auto` is as many as there is room for.
+      const absent = service.sizing.type === 'auto' ? slots.filter(({ waitsFor }) => waitsFor !== null).length : 0;
+      const stopped = stopping.signal.aborted;
+      return serviceState(slots.map(stateOf), slots.length - absent, { rolling, stopped });
+    },
     snapshot: () =>
       slots.map((slot) => {
         const { index, worker, place } = slot;
@@ -405,7 +483,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           startedAt: worker?.startedAt ?? 0,
           readyAt: worker?.readyAt ?? 0,
           nextStartAt: worker === null ? past.nextStartAt : null,
-          usage: worker === null ? null : (options.usage?.(worker.pid) ?? null),
+          waitsFor: worker === null ? slot.waitsFor : null,
+          // Not for those who do not ask: it costs a look at all processes.
+          get usage() {
+            return worker === null ? null : (options.usage?.(worker.pid) ?? null);
+          },
           lostLines: slot.lostLines + (worker === null || worker.ended.aborted ? 0 : worker.lostLines),
         };
       }),
@@ -420,7 +502,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         totals.rolls[result.ok ? 'done' : 'failed']++;
         return result;
       }),
-    scale: (wanted) => inTurn(() => scale(wanted)),
+    scale,
     retryNow: () => {
       for (const slot of slots) {
         slot.place.forgive();
@@ -450,8 +532,8 @@ export interface Failure {
   readonly output: readonly string[];
 }
 
-function stateOf({ worker, place }: Slot): WorkerState | VacantState {
-  return worker?.state ?? place.vacant;
+function stateOf({ worker, place, waitsFor }: Slot): WorkerState | VacantState {
+  return worker?.state ?? (waitsFor === null ? place.vacant : 'waiting');
 }
 
 /** Those with the fewest long-lived connections first, then the oldest. */

@@ -49,6 +49,7 @@ export interface WorkerView {
   readonly cpu: number | null;
   readonly restarts: number;
   readonly restarts_by_reason: Readonly<Record<string, number>>;
+  readonly waits_for: string | null;
   readonly last_exit: string | null;
   readonly lost_lines: number;
 }
@@ -61,6 +62,20 @@ export interface ServiceView {
   readonly release?: { readonly id: string; readonly name: string | null; readonly directory: string } | null;
   readonly prestart?: { readonly step: string; readonly started_at: string } | null;
   readonly problem?: string | null;
+  /** null: its workers are not ours. */
+  readonly scaling: {
+    readonly overridden: boolean;
+    readonly last: {
+      readonly at: string;
+      readonly from: number;
+      readonly to: number;
+      readonly reason: string;
+      readonly cpu: number | null;
+      readonly busy: number | null;
+      readonly host_cpu: number | null;
+      readonly memory: string;
+    } | null;
+  } | null;
 }
 
 export interface ProxyView {

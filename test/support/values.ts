@@ -32,6 +32,7 @@ export function serviceConfig(changes: Partial<ServiceConfig> = {}): ServiceConf
     release: null,
     prestart: [],
     workers: 1,
+    sizing: { type: 'fixed' },
     concurrency: 0,
     memory: { soft: 0, hard: 0 },
     maxRequests: 0,
