@@ -43,6 +43,7 @@ import type { Config, MetricsConfig, ServiceConfig } from '../config/config.ts';
 import { sleep } from '../lifecycle.ts';
 import type { LogFormat, Logger } from '../log.ts';
 import type { Identity } from '../snapshot.ts';
+import { createWorkerCgroups } from '../workers/cgroups.ts';
 import { createGuard } from '../workers/guard.ts';
 import { watchOutOfMemory } from '../workers/out_of_memory.ts';
 import { createGroupUsages } from '../workers/process_usage.ts';
@@ -88,6 +89,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const identity = prepareRuntime(config, log);
   prepareAccessFile(config.logging, identity);
   const lock = takeRuntime(config.runtimeDirectory, log);
+  // Before any process of ours is started: they are where we are.
+  const cgroups = createWorkerCgroups(log);
   const guard = createGuard();
   let pages: Pages | null = null;
   const openMetrics = async (at: MetricsConfig | null): Promise<MetricsServer | null> =>
@@ -158,6 +161,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       stateDirectory: config.stateDirectory,
       proxyIdentity: identity,
       guard,
+      cgroups,
       records: lock,
       releases,
       log,

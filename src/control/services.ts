@@ -4,6 +4,7 @@ import type { Logger } from '../log.ts';
 import type { Identity, ServiceStats, TargetEntry, TargetStats } from '../snapshot.ts';
 import { createAutoscaler } from '../workers/autoscaler.ts';
 import type { ScaleEvent } from '../workers/autoscaler.ts';
+import type { WorkerCgroups } from '../workers/cgroups.ts';
 import type { Guard } from '../workers/guard.ts';
 import type { GroupUsage } from '../workers/process_usage.ts';
 import type { WorkerRecords } from '../workers/records.ts';
@@ -29,6 +30,7 @@ export interface ServicesOptions {
   readonly proxyIdentity: Identity | null;
   readonly guard: Guard;
   readonly records: WorkerRecords;
+  readonly cgroups: WorkerCgroups;
   readonly releases: Releases;
   readonly log: Logger;
   /** The targets of some service changed. */
@@ -139,6 +141,7 @@ export function startService(initial: ServiceConfig, options: ServicesOptions): 
       proxyGid,
       guard: options.guard,
       records: options.records,
+      cgroups: options.cgroups,
       log,
       onChange,
       onExit: options.onExit,

@@ -5,6 +5,7 @@
 import os from 'node:os';
 import { OTHER_PORTS, WORKERS } from './backoff.ts';
 import type { Patience } from './backoff.ts';
+import type { WorkerCgroups } from './cgroups.ts';
 import type { WorkerIdentity } from './exec_chain.ts';
 import { describeExit } from './exits.ts';
 import { isHopeless } from './launch.ts';
@@ -79,6 +80,8 @@ export interface SupervisorOptions {
   readonly proxyGid: number | null;
   readonly guard: { add(group: number): void; remove(group: number): void };
   readonly records: WorkerRecords;
+  /** None without. */
+  readonly cgroups?: WorkerCgroups;
   readonly log: Logger;
   /** With workers that end; `WORKERS` without. */
   readonly patience?: Patience;

@@ -2,6 +2,7 @@
  * One worker process, from its launch to its end, as the control plane sees it. It never starts another: what takes its
  * place is the supervisor's to decide.
  */
+import type { WorkerCgroups } from './cgroups.ts';
 import { afterProbe, HEALTHY, UNHEALTHY, untilNextProbe } from './health.ts';
 import type { Health } from './health.ts';
 import { launchWorker } from './launch.ts';
@@ -34,6 +35,8 @@ export interface WorkerOptions extends LaunchOptions {
   readonly id: string;
   readonly guard: { add(group: number): void; remove(group: number): void };
   readonly records: WorkerRecords;
+  /** None without. */
+  readonly cgroups?: WorkerCgroups;
   readonly log: Logger;
   readonly onState: (worker: Worker, from: WorkerState) => void;
   /** Resolves when the target, which has left balancing, has no request any more. */
@@ -88,6 +91,12 @@ export interface Worker {
 export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const { service, current, id, log } = options;
   const { child, pid, address } = await launchWorker(options);
+  options.cgroups?.add(pid, {
+    service: service.name,
+    slot: options.slot,
+    generation: options.generation,
+    memoryMax: service.memory.hard,
+  });
   options.guard.add(pid);
   options.records.add(pid);
   const startedAt = Date.now();
@@ -112,6 +121,12 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     options.onState(worker, from);
   };
 
+  /** Its process group, and what left that. */
+  const killAll = (): void => {
+    signalGroup(pid, 'SIGKILL');
+    options.cgroups?.kill(pid);
+  };
+
   const exited = new Promise<End>((resolve) => {
     child.once('exit', (code, signal) => {
       const readyForMs = readyAt === 0 ? null : Date.now() - readyAt;
@@ -121,11 +136,12 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
         asked: state === 'stopping',
         killed: state === 'killing',
         wasReady: readyAt > 0,
-        outOfMemory: options.outOfMemory?.(pid) ?? false,
+        outOfMemory: (options.cgroups?.oomKills(pid) ?? 0) > 0 || (options.outOfMemory?.(pid) ?? false),
       };
       ended.abort();
       // What the worker started ends with it: it would hold the worker's port, and nobody watches it.
-      signalGroup(pid, 'SIGKILL');
+      killAll();
+      void options.cgroups?.remove(pid);
       options.guard.remove(pid);
       options.records.remove(pid);
       if (reason !== null && doom === null)
@@ -147,7 +163,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     if (ended.signal.aborted) return;
     log.warn('worker_killed', { worker: id, pid, after_ms: stopMs });
     enter('killing');
-    signalGroup(pid, 'SIGKILL');
+    killAll();
     await within(exited, KILLED_MS, undefined);
   };
 
@@ -275,7 +291,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
         child.kill('SIGABRT');
         await within(exited, DUMP_MS, undefined);
       }
-      signalGroup(pid, 'SIGKILL');
+      killAll();
       await within(exited, KILLED_MS, undefined);
     },
   };
