@@ -103,7 +103,7 @@ test('a command that is not there is given up at once, with the nearest one told
   writeFileSync(path.join(app, '.venv/bin/serve-it'), '#!/bin/sh\n', { mode: 0o755 });
   const config = `${SITE}\nservices: { web: { command: "serve-it {socket}", directory: ${app}, workers: 2, queue: { max: 0 } } }\n`;
   await using daemon = await startDaemon({ config, folder, started: false });
-  await eventually(async () => (await firstWorker(daemon))?.state === 'fatal', { withinMs: 5_000 });
+  await eventually(async () => (await firstWorker(daemon))?.state === 'fatal', { withinMs: 30_000 });
   const [exit] = daemon.events('worker_exited');
   assert.deepEqual([exit?.['reason'], exit?.['given_up']], ['command', true]);
   assertPauses([exit?.['restart_in_ms']], [60_000]);
@@ -124,7 +124,7 @@ test('a command comes to work once it is there and an operator says so', async (
   );
   const config = `${SITE}\nservices: { web: { command: "./serve server.mjs {socket}", directory: ${app}, workers: 1 } }\n`;
   await using daemon = await startDaemon({ config, folder, started: false });
-  await eventually(async () => (await firstWorker(daemon))?.state === 'fatal', { withinMs: 5_000 });
+  await eventually(async () => (await firstWorker(daemon))?.state === 'fatal', { withinMs: 30_000 });
   symlinkSync(process.execPath, path.join(app, 'serve'));
   const restarted = await daemon.verb('restart', 'web');
   assert.equal(restarted.code, 0, restarted.stderr);
