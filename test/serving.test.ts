@@ -112,7 +112,7 @@ test('reloads: what changed is replaced, a bad file changes nothing', async () =
   await eventually(() => daemon.events('reloaded').length === 2);
 
   const nothing = await daemon.verb('reload');
-  assert.equal(nothing.stdout.trim(), 'nothing changed');
+  assert.equal(nothing.stdout.trim(), 'nothing changed; new code: `proxy deploy web`');
 });
 
 test('says in one line which port is taken, and by whom', async () => {
