@@ -163,7 +163,7 @@ test('tells status to people and to programs', async () => {
   await using daemon = await startDaemon({ config: SITE });
   const people = await daemon.verb('status');
   assert.equal(people.code, 0, people.stderr);
-  assert.match(people.stdout, /web\/0\/g\d+\s+\d+\s+ready/);
+  assert.match(people.stdout, /web\/0\/g\d+\s+ready\s+\d+/);
   const programs = await daemon.verb('status', '--json');
   const value = JSON.parse(programs.stdout) as { services: { workers: unknown[] }[] };
   assert.equal(value.services[0]?.workers.length, 2);

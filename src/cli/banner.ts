@@ -1,5 +1,5 @@
 /** What a person at a terminal is told at the start. */
-import type { ControlPlane } from '../control/api.ts';
+import type { ControlPlane } from '../control/plane.ts';
 
 export function banner({ config, listeners, certificates }: ControlPlane): string {
   const lines: string[] = [''];

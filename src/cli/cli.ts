@@ -30,7 +30,7 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
                                      --effective prints it with its defaults, secrets masked
   proxy schema                       the configuration's JSON Schema, for editors
   proxy reload                       have the daemon read its configuration again
-  proxy status [--json]              what runs: listeners, sites, certificates, workers
+  proxy status [--json | --watch]    what is up, since when, what is wrong and what comes next
   proxy health [--ready]             exit 0 when the daemon answers at its addresses; --ready: and every service can be served
   proxy logs [SERVICE] [-f] [--lines 100] [--json]
                                      what workers and the daemon wrote last; -f: and what they write from now on
@@ -79,6 +79,7 @@ const OPTIONS = {
   root: { type: 'string', default: '/' },
   json: { type: 'boolean', default: false },
   follow: { type: 'boolean', short: 'f', default: false },
+  watch: { type: 'boolean', default: false },
   lines: { type: 'string' },
   message: { type: 'string' },
   ready: { type: 'boolean', default: false },
@@ -130,7 +131,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   schema: [],
   licenses: [],
   reload: ['socket'],
-  status: ['socket', 'json'],
+  status: ['socket', 'json', 'watch'],
   health: ['socket', 'ready'],
   logs: ['socket', 'json', 'follow', 'lines'],
   deploy: ['socket', 'release'],
@@ -198,7 +199,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     case 'reload':
       return reload(values.socket, values.config);
     case 'status':
-      return status(values.socket, values.config, values.json);
+      return status({ socket: values.socket, config: values.config, json: values.json, watch: values.watch });
     case 'health':
       return health(values.socket, values.config, values.ready);
     case 'logs': {

@@ -8,7 +8,7 @@ import { readDeployment } from './deployment.ts';
 import type { DeploymentWords } from './deployment.ts';
 import { createServiceManager } from './service_manager.ts';
 import { complain, complainAbout } from './terminal.ts';
-import type { ControlPlane } from '../control/api.ts';
+import type { ControlPlane } from '../control/plane.ts';
 import { startControlPlane } from '../control/control.ts';
 import { createLogWriter } from '../control/log_writer.ts';
 import { createRecentEvents } from '../control/recent_events.ts';

@@ -1,12 +1,40 @@
-import { callDaemon, isRecord } from './admin_client.ts';
+/** `proxy status`: once, as JSON, or again and again until a key ends it. */
+import { callDaemon } from './admin_client.ts';
 import { findSocket } from './configuration.ts';
-import { complainAbout, formatAge, formatTable, print } from './terminal.ts';
+import { COLOURED, PLAIN, renderStatus } from './status_report.ts';
+import type { Paint } from './status_report.ts';
+import { complain, complainAbout, likesColour, print, show } from './terminal.ts';
+import { sleep } from '../lifecycle.ts';
+import { describeError, escapeControls } from '../log.ts';
 
-/** What runs, for a person or as JSON. Exit 0, or 1 when no daemon answers. */
-export async function status(socket: string | undefined, option: string | undefined, json: boolean): Promise<number> {
+const WATCH_MS = 1_000;
+/** A screen of its own, as editors have: what was there before is there again afterwards. */
+const ENTER = '\u001b[?1049h\u001b[?25l';
+const LEAVE = '\u001b[?25h\u001b[?1049l';
+const HOME = '\u001b[H';
+const CLEAR_LINE = '\u001b[K';
+const CLEAR_REST = '\u001b[J';
+
+export interface StatusOptions {
+  readonly socket: string | undefined;
+  readonly config: string | undefined;
+  readonly json: boolean;
+  readonly watch: boolean;
+}
+
+/** Exit 0, or 1 when no daemon answers. */
+export async function status({ socket, config, json, watch }: StatusOptions): Promise<number> {
+  if (watch && (json || !process.stdout.isTTY)) {
+    complain('proxy: --watch is for a terminal; elsewhere ask again for --json');
+    return 1;
+  }
+  const paint = likesColour(process.stdout) ? COLOURED : PLAIN;
+  const ask = (): Promise<unknown> => callDaemon(findSocket(socket, config), 'GET', '/v1/status');
+  if (watch) return redraw(ask, paint);
   try {
-    const value = await callDaemon(findSocket(socket, option), 'GET', '/v1/status');
-    print(json ? JSON.stringify(value, null, 2) : describe(value));
+    const value = await ask();
+    if (json) print(JSON.stringify(value, null, 2));
+    else show(renderStatus(value, Date.now(), paint));
     return 0;
   } catch (error) {
     complainAbout(error);
@@ -14,154 +42,64 @@ export async function status(socket: string | undefined, option: string | undefi
   }
 }
 
-function describe(status: unknown): string {
-  const top = fields(status);
-  const out = [`proxy ${top['version']}, pid ${top['pid']}, up ${age(top['started_at'])}, ${top['configuration']}`];
-  const { zombies } = top;
-  if (typeof zombies === 'number' && zombies > 0)
-    out.push(
-      `${zombies} ${zombies === 1 ? 'zombie' : 'zombies'}: we are PID 1, and nobody buries orphans; start us under an init`,
-    );
-  const section = (title: string, head: readonly string[], rows: readonly (readonly string[])[]): void => {
-    if (rows.length > 0) out.push('', title, formatTable([head, ...rows]));
+async function redraw(ask: () => Promise<unknown>, paint: Paint): Promise<number> {
+  const over = new AbortController();
+  let resized = new AbortController();
+  const end = (): void => over.abort();
+  process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
+  process.stdout.on('resize', () => resized.abort());
+  using _ = pressedKeys(end);
+  process.stdout.write(ENTER);
+  try {
+    while (!over.signal.aborted) {
+      // A daemon that is gone may come again.
+      const text = await ask().then(
+        (value) => renderStatus(value, Date.now(), paint),
+        (error: unknown) => paint('bad', escapeControls(describeError(error))),
+      );
+      process.stdout.write(screen(text, process.stdout.rows, process.stdout.columns));
+      resized = new AbortController();
+      await sleep(WATCH_MS, AbortSignal.any([over.signal, resized.signal]));
+    }
+  } finally {
+    process.stdout.write(LEAVE);
+  }
+  return 0;
+}
+
+/** As much of the text as the terminal has room for, over what was there. */
+export function screen(text: string, rows: number, columns: number): string {
+  const lines = text.split('\n');
+  const shown = lines.length <= rows ? lines : [...lines.slice(0, rows - 1), `… ${lines.length - rows + 1} more lines`];
+  return HOME + shown.map((line) => cut(line, columns) + CLEAR_LINE).join('\n') + CLEAR_REST;
+}
+
+/** Colours take no room, and end with the line. */
+function cut(line: string, columns: number): string {
+  let left = columns;
+  let out = '';
+  for (const part of line.split(/(\u001b\[\d+m)/)) {
+    if (part.startsWith('\u001b')) {
+      out += part;
+      continue;
+    }
+    out += part.slice(0, left);
+    left -= Math.min(left, part.length);
+  }
+  return out;
+}
+
+/** `q`, Escape or Ctrl-C. */
+function pressedKeys(end: () => void): Disposable {
+  const { stdin } = process;
+  if (!stdin.isTTY) return { [Symbol.dispose]: () => {} };
+  const onKey = (key: Buffer): void => {
+    if (['q', '\u0003', '\u001b'].includes(key.toString())) end();
   };
-  section(
-    'Listeners',
-    ['NAME', 'ADDRESS', 'TLS'],
-    each(top['listeners']).map((row) => [text(row['name']), text(row['address']), row['tls'] === true ? 'yes' : 'no']),
-  );
-  section(
-    'Sites',
-    ['SITE', 'TLS', 'HOSTS'],
-    each(top['sites']).map((row) => [text(row['name']), text(row['tls']), text(row['hosts'])]),
-  );
-  section(
-    'Certificates',
-    ['NAME', 'ISSUER', 'VALID UNTIL', 'RENEWAL', 'LAST ERROR'],
-    each(top['certificates']).map((row) =>
-      [row['name'], row['issuer'], row['not_after'], row['next_attempt_at'] ?? row['renew_at'], row['last_error']].map(
-        text,
-      ),
-    ),
-  );
-  section(
-    'Proxies',
-    ['SLOT', 'PID', 'STATE', 'AGE', 'RESTARTS', 'CONNECTIONS', 'REQUESTS', 'IN FLIGHT', 'LAST EXIT'],
-    each(top['proxies']).map((row) => [
-      ...[row['slot'], row['pid'], row['state']].map(text),
-      age(row['started_at']),
-      restarts(row),
-      ...[row['connections'], row['requests'], row['in_flight']].map(text),
-      lastExit(row),
-    ]),
-  );
-  section(
-    'Services',
-    ['SERVICE', 'STATE', 'COMMAND', 'RELEASE', 'DIRECTORY', 'NOW'],
-    each(top['services']).map((service) => {
-      const { name, id, directory } = fields(service['release']);
-      return [
-        ...[service['name'], service['state'], service['command'], name ?? id, directory].map(text),
-        now(service),
-      ];
-    }),
-  );
-  section(
-    'Scaling',
-    ['SERVICE', 'WORKERS', 'OF', 'CPU', 'BUSY', 'QUEUED', 'MACHINE', 'DECIDED', 'WHY'],
-    each(top['services']).flatMap((service) => {
-      const scaling = fields(service['scaling']);
-      if (scaling['type'] !== 'load' && scaling['overridden'] !== true) return [];
-      const last = fields(scaling['last']);
-      return [
-        [
-          text(service['name']),
-          String(each(service['workers']).length),
-          `${text(scaling['min'])} to ${text(scaling['max'])}`,
-          ...[last['cpu'], last['busy']].map(percent),
-          text(last['queued']),
-          percent(last['host_cpu']),
-          age(last['at']),
-          scaling['overridden'] === true ? 'proxy scale' : text(last['reason']),
-        ],
-      ];
-    }),
-  );
-  section(
-    'Workers',
-    ['WORKER', 'PID', 'STATE', 'AGE', 'RESTARTS', 'IN FLIGHT', 'MEMORY', 'CPU', 'LOST LINES', 'LAST EXIT'],
-    each(top['services']).flatMap((service) => [
-      ...each(service['workers']).map((row) => [
-        ...[row['id'], row['pid'], row['state']].map(text),
-        age(row['started_at']),
-        restarts(row),
-        text(row['in_flight']),
-        size(row['memory']),
-        percent(row['cpu']),
-        text(row['lost_lines']),
-        row['waits_for'] === null ? lastExit(row) : text(row['waits_for']),
-      ]),
-      ...each(service['upstreams']).map((row) => [
-        text(row['id']),
-        '-',
-        'ready',
-        '-',
-        '-',
-        text(row['in_flight']),
-        '-',
-        '-',
-        '-',
-        '-',
-      ]),
-    ]),
-  );
-  return out.join('\n');
-}
-
-function fields(value: unknown): Readonly<Record<string, unknown>> {
-  return isRecord(value) ? value : {};
-}
-
-function each(value: unknown): readonly Readonly<Record<string, unknown>>[] {
-  return Array.isArray(value) ? value.map(fields) : [];
-}
-
-function text(value: unknown): string {
-  if (value === null || value === undefined) return '-';
-  return Array.isArray(value) ? value.join(' ') : String(value);
-}
-
-function size(bytes: unknown): string {
-  return typeof bytes === 'number' ? `${(bytes / 1024 / 1024).toFixed(0)} MiB` : '-';
-}
-
-function percent(share: unknown): string {
-  return typeof share === 'number' ? `${(share * 100).toFixed(0)} %` : '-';
-}
-
-/** `3 (boot 2, oom 1)` */
-function restarts(row: Readonly<Record<string, unknown>>): string {
-  const reasons = Object.entries(fields(row['restarts_by_reason'])).map(
-    ([reason, count]) => `${reason} ${text(count)}`,
-  );
-  return reasons.length === 0 ? text(row['restarts']) : `${text(row['restarts'])} (${reasons.join(', ')})`;
-}
-
-/** `signal SIGKILL (oom)` */
-function lastExit(row: Readonly<Record<string, unknown>>): string {
-  const { last_exit: exit, last_exit_reason: reason } = row;
-  return exit === null || reason === undefined ? text(exit) : `${text(exit)} (${text(reason)})`;
-}
-
-function age(started: unknown): string {
-  return typeof started === 'string' ? formatAge(Date.now() - Date.parse(started)) : '-';
-}
-
-/** What a service is at, or what is wrong with it. */
-function now(service: Readonly<Record<string, unknown>>): string {
-  const { step, number, of, attempt, started_at: since } = fields(service['prestart']);
-  if (service['waits_for_another_instance'] === true) return 'another instance prepares a release';
-  if (step === undefined) return text(service['problem']);
-  const again = attempt === 1 ? '' : `, attempt ${text(attempt)}`;
-  return `step ${text(step)} (${text(number)} of ${text(of)})${again} since ${age(since)}`;
+  stdin.setRawMode(true).on('data', onKey).resume();
+  return {
+    [Symbol.dispose]: () => {
+      stdin.setRawMode(false).off('data', onKey).pause();
+    },
+  };
 }

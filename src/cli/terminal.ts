@@ -1,4 +1,5 @@
 /** What verbs print: answers to stdout, complaints to stderr, in one place. */
+import { stripVTControlCharacters } from 'node:util';
 import { describeError, escapeControls } from '../log.ts';
 
 export function print(text: string): void {
@@ -18,18 +19,35 @@ function clean(text: string): string {
   return text.split('\n').map(escapeControls).join('\n');
 }
 
-/** Columns as wide as their widest cell. */
+/** Text that is clean already, but for our own colours. */
+export function show(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Whether colours are welcome there (https://no-color.org). */
+export function likesColour(
+  stream: { readonly isTTY?: boolean },
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): boolean {
+  return stream.isTTY === true && !env['NO_COLOR'] && env['TERM'] !== 'dumb';
+}
+
+/** Columns as wide as their widest cell, colours not counted. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, width(cell))));
   return rows
     .map((row) =>
       row
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - width(cell)))
         .join('  ')
         .trimEnd(),
     )
     .join('\n');
+}
+
+function width(cell: string): number {
+  return stripVTControlCharacters(cell).length;
 }
 
 /** `3h 5m`, `12s`: the two largest units. */

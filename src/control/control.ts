@@ -7,11 +7,12 @@ import path from 'node:path';
 import { AccessFileError, prepareAccessFile } from './access_file.ts';
 import { startAdminServer } from './admin.ts';
 import type { AdminServer } from './admin.ts';
-import { createApi, status } from './api.ts';
-import type { ControlPlane, ReloadOutcome, Reloads } from './api.ts';
+import { createApi } from './api.ts';
+import type { ControlPlane, ReloadOutcome, Reloads } from './plane.ts';
 import { readCounters } from './dashboard/counters.ts';
 import { dashboardPages } from './dashboard/dashboard.ts';
 import { keepHistory } from './dashboard/history.ts';
+import type { History } from './dashboard/history.ts';
 import { IdentityError, proxyIdentity } from './identity.ts';
 import { judgeHealth } from './health.ts';
 import { inheritSockets, matchSocket } from './inherited.ts';
@@ -21,9 +22,9 @@ import { createLostRequestsLog } from './lost_requests.ts';
 import { createPages } from './metrics/pages.ts';
 import { startMetricsServer } from './metrics/server.ts';
 import type { MetricsServer, Pages } from './metrics/server.ts';
-import { connectionsWithin, openFilesLimit } from './open_files.ts';
 import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
 import type { ServiceTargets } from './parts.ts';
+import { createMachineStatus } from './machine_status.ts';
 import { createProxyPool } from './proxies.ts';
 import type { LogWriter } from './log_writer.ts';
 import { createRecentEvents } from './recent_events.ts';
@@ -31,6 +32,7 @@ import type { RecentEvents } from './recent_events.ts';
 import { planReload } from './reload.ts';
 import { servedLeaf } from './served.ts';
 import { startService } from './services.ts';
+import { statusJson } from './status.ts';
 import type { RunningService } from './services.ts';
 import { createTicketKeys } from './ticket_keys.ts';
 import { watchZombies } from './zombies.ts';
@@ -193,12 +195,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   });
 
   pool.setListeners(listeners);
-  const openFiles = openFilesLimit();
-  const most = connectionsWithin(openFiles, config.entrypoints.length) * config.proxyProcesses;
-  for (const { name, maxConnections } of config.entrypoints) {
-    if (most < maxConnections) log.warn('few_open_files', { entrypoint: name, limit: openFiles, connections: most });
-  }
-  void pool.publish('limits', limitsPart(config, openFiles));
+  void pool.publish('limits', limitsPart(config));
   void pool.publish('challenges', { http01: {}, tlsAlpn01: {} });
   for (const service of config.services) services.set(service.name, run(service));
   void publishUpstreams();
@@ -275,7 +272,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     metrics = openedMetrics;
     metrics?.setToken(config.metrics?.token ?? null);
     await publishUpstreams();
-    await pool.publish('limits', limitsPart(config, openFiles));
+    await pool.publish('limits', limitsPart(config));
     await certificates.setConfig(config);
     await pool.publish('sites', sitesPart(config));
     pool.setListeners(listeners);
@@ -296,7 +293,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     }
   };
 
-  let reloads: Reloads = { done: 0, refused: 0, lastDone: true, lastDoneAt: startedAt };
+  let reloads: Reloads = { done: 0, refused: 0, lastDone: true, lastDoneAt: startedAt, problem: null };
+  let history: History | null = null;
   let reloading: Promise<unknown> = Promise.resolve();
   const plane: ControlPlane = {
     get config() {
@@ -313,6 +311,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     zombies: zombies.count,
     droppedLogLines: () => options.logWriter.dropped + pool.droppedLines,
     reloads: () => reloads,
+    sample: () => history?.samples().at(-1) ?? null,
+    machine: createMachineStatus(config.stateDirectory),
     processUsage: usages.of,
     health: () =>
       judgeHealth({
@@ -327,8 +327,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     reload: () => {
       const outcome = reloading.then(reload).then((result) => {
         reloads = result.ok
-          ? { ...reloads, done: reloads.done + 1, lastDone: true, lastDoneAt: Date.now() }
-          : { ...reloads, refused: reloads.refused + 1, lastDone: false };
+          ? { ...reloads, done: reloads.done + 1, lastDone: true, lastDoneAt: Date.now(), problem: null }
+          : { ...reloads, refused: reloads.refused + 1, lastDone: false, problem: problemOf(result) };
         if (result.ok) log.info('reloaded', { changes: result.changes, not_reloaded: result.notReloaded });
         else log.error('reload_refused', { reason: result.reason, problems: result.problems.map(formatProblem) });
         return result;
@@ -374,13 +374,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     stopped: ended.promise,
   };
   if (options.purpose !== 'renew') {
-    const history = keepHistory(() => readCounters(plane, Date.now()), log, stopped.signal);
-    const dashboard = dashboardPages({ status: () => status(plane), history, events: plane.events, log });
+    history = keepHistory(() => readCounters(plane, Date.now()), log, stopped.signal);
+    const dashboard = dashboardPages({ status: () => statusJson(plane), history, events: plane.events, log });
     pages = { ...createPages(plane), ...dashboard };
     certificates.start();
   }
   const admin: AdminServer = await startAdminServer(config.admin.socket, createApi(plane), log);
   return plane;
+}
+
+function problemOf({ reason, problems }: Extract<ReloadOutcome, { ok: false }>): string {
+  return [reason, ...problems.slice(0, 1).map(formatProblem)].join(': ');
 }
 
 /** Folders and rights the proxies need; returns their identity. */

@@ -1,6 +1,6 @@
 /** What the charts are made of, read from the running control plane. */
 import type { Counters, ServiceCounters, WorkerUsage } from './samples.ts';
-import type { ControlPlane } from '../api.ts';
+import type { ControlPlane } from '../plane.ts';
 import { BUCKETS_MS, DURATION, PROTOCOLS, REQUESTS, STATUS_CLASSES } from '../../request_counts.ts';
 
 /** Of more workers nobody could tell the lines apart. */

@@ -1,5 +1,5 @@
 /** Certificates, and above all until when what clients see is valid. */
-import type { ControlPlane } from '../api.ts';
+import type { ControlPlane } from '../plane.ts';
 import { counter, gauge } from './families.ts';
 import type { Family, Row } from './families.ts';
 

@@ -1,5 +1,5 @@
 /** Everything that is exposed. `config/metrics.md` lists it. */
-import type { ControlPlane } from '../api.ts';
+import type { ControlPlane } from '../plane.ts';
 import { certificateMetrics } from './certificate_metrics.ts';
 import type { Family } from './families.ts';
 import { programMetrics } from './program_metrics.ts';

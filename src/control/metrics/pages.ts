@@ -1,5 +1,5 @@
 /** What the metrics address has to show, by path. */
-import type { ControlPlane } from '../api.ts';
+import type { ControlPlane } from '../plane.ts';
 import type { Health } from '../health.ts';
 import { collectMetrics } from './collect.ts';
 import { expose } from './exposition.ts';

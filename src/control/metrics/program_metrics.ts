@@ -1,5 +1,5 @@
 /** The program itself: its build, its processes, its configuration, its log. */
-import type { ControlPlane } from '../api.ts';
+import type { ControlPlane } from '../plane.ts';
 import { counter, gauge } from './families.ts';
 import type { Family, Row } from './families.ts';
 import { VERSION } from '../../version.ts';

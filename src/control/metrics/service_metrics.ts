@@ -1,5 +1,5 @@
 /** Services and their workers. */
-import type { ControlPlane } from '../api.ts';
+import type { ControlPlane } from '../plane.ts';
 import { counter, gauge, histogram } from './families.ts';
 import type { Family, Row } from './families.ts';
 import type { Reason } from '../../workers/states.ts';

@@ -11,7 +11,7 @@ import {
   STATUS_CLASSES,
 } from '../../request_counts.ts';
 import type { RequestCounts } from '../../request_counts.ts';
-import type { ControlPlane } from '../api.ts';
+import type { ControlPlane } from '../plane.ts';
 import { counter, gauge, histogram } from './families.ts';
 import type { Family, Row } from './families.ts';
 
