@@ -45,7 +45,7 @@ sites: [{ hosts: [localhost], service: web }]
 services:
   web:
     upstreams: ["http://127.0.0.1:${a.port}", "http://localhost:${b.port}"]
-    load_balancing: { policy: round_robin }
+    load_balancing: { policy: round_robin, slow_start: 0 }
     health_check: { interval: 100ms }
     queue: { timeout: 100ms }
 `,

@@ -52,7 +52,7 @@ async function startProxies(
     },
   });
   pool.setListeners(listeners);
-  void pool.publish('limits', limitsPart(config));
+  void pool.publish('limits', limitsPart(config, Infinity));
   void pool.publish('sites', sitesPart(config));
   await pool.start();
   const options = {

@@ -22,6 +22,7 @@ import { createLostRequestsLog } from './lost_requests.ts';
 import { createPages } from './metrics/pages.ts';
 import { startMetricsServer } from './metrics/server.ts';
 import type { MetricsServer, Pages } from './metrics/server.ts';
+import { connectionsWithin, openFilesLimit } from './open_files.ts';
 import { limitsPart, sitesPart, upstreamsPart } from './parts.ts';
 import type { ServiceTargets } from './parts.ts';
 import { createMachineStatus } from './machine_status.ts';
@@ -195,7 +196,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   });
 
   pool.setListeners(listeners);
-  void pool.publish('limits', limitsPart(config));
+  const openFiles = openFilesLimit();
+  const most = connectionsWithin(openFiles, config.entrypoints.length) * config.proxyProcesses;
+  for (const { name, maxConnections } of config.entrypoints) {
+    if (most < maxConnections) log.warn('few_open_files', { entrypoint: name, limit: openFiles, connections: most });
+  }
+  void pool.publish('limits', limitsPart(config, openFiles));
   void pool.publish('challenges', { http01: {}, tlsAlpn01: {} });
   for (const service of config.services) services.set(service.name, run(service));
   void publishUpstreams();
@@ -272,7 +278,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     metrics = openedMetrics;
     metrics?.setToken(config.metrics?.token ?? null);
     await publishUpstreams();
-    await pool.publish('limits', limitsPart(config));
+    await pool.publish('limits', limitsPart(config, openFiles));
     await certificates.setConfig(config);
     await pool.publish('sites', sitesPart(config));
     pool.setListeners(listeners);

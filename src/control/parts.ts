@@ -1,4 +1,5 @@
 /** Pure translations of what is configured and known into the parts proxies work with. */
+import { connectionsWithin } from './open_files.ts';
 import type { Config, ServiceConfig } from '../config/config.ts';
 import type { LimitsPart, SitesPart, TargetEntry, UpstreamsPart } from '../snapshot.ts';
 
@@ -22,7 +23,9 @@ export function sitesPart({ sites, entrypoints }: Config): SitesPart {
   };
 }
 
-export function limitsPart({ entrypoints, proxyProcesses, logging, ...config }: Config): LimitsPart {
+/** `openFiles`: how many a proxy may have. */
+export function limitsPart({ entrypoints, proxyProcesses, logging, ...config }: Config, openFiles: number): LimitsPart {
+  const most = connectionsWithin(openFiles, entrypoints.length);
   return {
     accessLog: accessLog(logging),
     trustedProxies: config.trustedProxies,
@@ -32,7 +35,7 @@ export function limitsPart({ entrypoints, proxyProcesses, logging, ...config }: 
     entrypoints: entrypoints.map(({ host: _host, port: _port, publicPort: _publicPort, timeouts, ...limits }) => ({
       ...limits,
       ...timeouts,
-      maxConnections: share(limits.maxConnections, proxyProcesses),
+      maxConnections: Math.min(most, share(limits.maxConnections, proxyProcesses)),
       maxConnectionsPerClient:
         limits.maxConnectionsPerClient === 0 ? 0 : share(limits.maxConnectionsPerClient, proxyProcesses),
     })),

@@ -4,7 +4,7 @@ import { formatTable, print } from '../../src/cli/terminal.ts';
 import { sleep } from '../../src/lifecycle.ts';
 import { RECORDING_SERVICE, startDaemon } from '../support/daemon.ts';
 import { quantile } from '../support/h2load.ts';
-import { createAccountedClient, faultsOf, readExecutions } from '../support/load.ts';
+import { createAccountedHttp2Client, faultsOf, readExecutions } from '../support/load.ts';
 import type { Answered } from '../support/load.ts';
 import { paceLoad } from '../support/paced_load.ts';
 
@@ -28,7 +28,8 @@ sites: [{ hosts: [localhost], service: web }]${RECORDING_SERVICE.replace('worker
     queue: { max: 20, timeout: 2s }
 `,
   });
-  using client = createAccountedClient(daemon, Infinity);
+  // A client that opens a connection for each request that waits would measure handshakes.
+  using client = createAccountedHttp2Client(daemon, 8);
   const at = async (perSecond: number, ms: number): Promise<readonly Answered[]> => {
     const load = paceLoad(client, perSecond, () => PATH);
     await sleep(ms);

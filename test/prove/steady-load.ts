@@ -3,12 +3,11 @@ import assert from 'node:assert/strict';
 import os from 'node:os';
 import { cpuSeconds, cpuSecondsOfEnded, processTree } from '../bench/usage.ts';
 import { formatTable, print } from '../../src/cli/terminal.ts';
-import { sleep } from '../../src/lifecycle.ts';
 import { FIXTURES, startDaemon } from '../support/daemon.ts';
-import type { Daemon } from '../support/daemon.ts';
+import { grownBy, watchGrowth } from '../support/growth.ts';
+import type { Growth } from '../support/growth.ts';
 import { asIfUnhindered, h2load, quantile } from '../support/h2load.ts';
 import type { H2loadOrder } from '../support/h2load.ts';
-import { residentBytes } from '../support/processes.ts';
 
 export const SUMMARY =
   'HTTP/1.1 and HTTP/2 at 70 % of the measured peak: no failure, p99 within 25 ms, no growth (SECONDS=60 SHARE=0.7)';
@@ -78,7 +77,7 @@ services:
   const others = used(after.all - before.all - (after.own - before.own));
   if (problems.length > 0) problems.push(`meanwhile others took ${others}`);
   print(formatTable(rows));
-  const thirds = ({ thirds: means }: Growth): string => means.map((mean) => (mean / MIB).toFixed(1)).join(' ');
+  const thirds = ({ memory }: Growth): string => memory.map((mean) => (mean / MIB).toFixed(1)).join(' ');
   print(
     formatTable([
       ...processes.map((each) => [`MiB of ${each.name} in each third`, thirds(each)]),
@@ -86,9 +85,8 @@ services:
       ['others, who disturb it, took', others],
     ]),
   );
-  for (const { name, thirds: means } of processes) {
-    const [first = 0, second = 0, last = 0] = means;
-    const grown = last - Math.max(first, second);
+  for (const { name, memory } of processes) {
+    const grown = grownBy(memory);
     if (grown > ALLOWED_GROWTH) problems.push(`${name} grew by ${(grown / MIB).toFixed(1)} MiB`);
   }
   assert.deepEqual(problems, []);
@@ -97,30 +95,4 @@ services:
 /** Seconds of CPU time this machine has given to anybody so far. */
 function machineCpuSeconds(): number {
   return os.cpus().reduce((sum, { times: { user, nice, sys, irq } }) => sum + (user + nice + sys + irq) / 1_000, 0);
-}
-
-interface Growth {
-  readonly name: string;
-  /** Mean resident bytes in each third of the time. */
-  readonly thirds: readonly number[];
-}
-
-async function watchGrowth(daemon: Daemon, signal: AbortSignal): Promise<Growth[]> {
-  const { proxies } = await daemon.status();
-  const watched = [
-    { name: 'the control plane', pid: daemon.pid },
-    ...proxies.map(({ slot, pid }) => ({ name: `proxy ${slot}`, pid: pid ?? 0 })),
-  ].map((each) => ({ ...each, samples: [] as number[] }));
-  while (!signal.aborted) {
-    for (const { pid, samples } of watched) samples.push(residentBytes(pid));
-    await sleep(500, signal);
-  }
-  return watched.map(({ name, samples }) => {
-    const third = Math.floor(samples.length / 3);
-    const means = [0, 1, 2].map((i) => {
-      const part = samples.slice(i * third, (i + 1) * third);
-      return part.reduce((sum, value) => sum + value, 0) / part.length;
-    });
-    return { name, thirds: means };
-  });
 }

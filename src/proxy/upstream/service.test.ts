@@ -79,6 +79,15 @@ test('a new target starts slowly', () => {
   assert.equal(share(), 55);
 });
 
+test('new targets among themselves share as they always will', () => {
+  const { web, clock, targets } = serviceOf({ policy: 'round_robin', slowStartMs: 10_000 }, names(1));
+  clock.at += 2_000;
+  const younger = new Target(targetEntry('younger'), clock.now());
+  web.update(web.entry, [...targets, younger]);
+  const picks = Array.from({ length: 100 }, () => web.pick([], null));
+  assert.equal(picks.filter((target) => target === younger).length, 50);
+});
+
 test('requests wait for a target, so many and so long', () => {
   const { web, clock } = serviceOf({ queueMax: 2, queueTimeoutMs: 5_000 }, []);
   const heard: string[] = [];

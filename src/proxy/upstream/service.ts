@@ -302,13 +302,15 @@ export class Service implements Swept {
     const asked = panic ? this.targets : healthy;
     const free = asked.filter(({ ejectedUntil }) => ejectedUntil <= now);
     this.#usable = free.length > 0 ? free : asked;
+    // When all are new there is nobody to take their share.
+    const someSettled = asked.some(({ since }) => now - since >= slowStartMs);
     let until = Infinity;
     for (const target of asked) {
       if (target.ejectedUntil > now) until = Math.min(until, target.ejectedUntil);
       const age = now - target.since;
       target.weight = target.entry.weight;
       if (age < slowStartMs) {
-        target.weight *= Math.max(SLOW_START_FLOOR, age / slowStartMs);
+        if (someSettled) target.weight *= Math.max(SLOW_START_FLOOR, age / slowStartMs);
         // In twenty steps from nothing to its whole share.
         until = Math.min(until, now + slowStartMs / 20);
       }
