@@ -1,20 +1,7 @@
 /** The command line: argv → verb → exit code. */
 import { parseArgs } from 'node:util';
-import { certs } from './certs.ts';
-import { health } from './health.ts';
-import { init } from './init.ts';
-import { licenses } from './licenses.ts';
-import { logs } from './logs.ts';
-import { reload } from './reload.ts';
-import { renew } from './renew.ts';
-import { run } from './run.ts';
-import { schema } from './schema.ts';
-import { deploy, pause, restart, resume, scale, start, stopService } from './services.ts';
-import { status } from './status.ts';
-import { stop } from './stop.ts';
 import { complain, complainAbout, print } from './terminal.ts';
-import { validate } from './validate.ts';
-import { DRY_RUN_TIMEOUT_MS, isCaChoice } from '../certificates/dry_run.ts';
+import type * as Verbs from './verbs.ts';
 import { parseDuration } from '../config/units.ts';
 import { VERSION } from '../version.ts';
 
@@ -184,56 +171,63 @@ export async function main(argv: readonly string[]): Promise<number> {
     const given = values[option] !== undefined && values[option] !== false;
     if (given && !takes.includes(option)) return misused(`"${verb}" takes no --${option}`);
   }
+  const verbs = await import('./verbs.ts');
   const serviceVerb = { words: names, socket: values.socket, config: values.config };
   switch (verb) {
     case 'run':
-      return run(values.config, { ...values, command });
+      return verbs.run(values.config, { ...values, command });
     case 'init':
-      return init({ words: { ...values, command }, file: values.config, systemd: values.systemd, root: values.root });
+      return verbs.init({
+        words: { ...values, command },
+        file: values.config,
+        systemd: values.systemd,
+        root: values.root,
+      });
     case 'validate':
-      return validate(values.config, values.effective);
+      return verbs.validate(values.config, values.effective);
     case 'schema':
-      return schema();
+      return verbs.schema();
     case 'licenses':
-      return licenses();
+      return verbs.licenses();
     case 'reload':
-      return reload(values.socket, values.config);
+      return verbs.reload(values.socket, values.config);
     case 'status':
-      return status({ socket: values.socket, config: values.config, json: values.json, watch: values.watch });
+      return verbs.status({ socket: values.socket, config: values.config, json: values.json, watch: values.watch });
     case 'health':
-      return health(values.socket, values.config, values.ready);
+      return verbs.health(values.socket, values.config, values.ready);
     case 'logs': {
       const { follow, lines, json, socket, config } = values;
-      return logs({ words: names, follow, lines, json, socket, config });
+      return verbs.logs({ words: names, follow, lines, json, socket, config });
     }
     case 'deploy': {
       const { socket, config, release } = values;
-      return deploy({ words: names, socket, config, release });
+      return verbs.deploy({ words: names, socket, config, release });
     }
     case 'restart':
-      return restart(serviceVerb);
+      return verbs.restart(serviceVerb);
     case 'scale':
-      return scale(serviceVerb);
+      return verbs.scale(serviceVerb);
     case 'pause':
-      return pause(serviceVerb, values.message);
+      return verbs.pause(serviceVerb, values.message);
     case 'resume':
-      return resume(serviceVerb);
+      return verbs.resume(serviceVerb);
     case 'start':
-      return start(serviceVerb);
+      return verbs.start(serviceVerb);
     case 'stop':
-      return names.length === 0 ? stop(values.socket, values.config) : stopService(serviceVerb);
+      return names.length === 0 ? verbs.stop(values.socket, values.config) : verbs.stopService(serviceVerb);
     case 'certs': {
       const { config, socket, json, certificate, key, certbot, pkcs12, passphrase, out, reason } = values;
       const withCertificateKey = values['with-certificate-key'];
       const transfer = { certificate, key, certbot, pkcs12, passphrase, out };
-      return certs({ words: names, config, socket, json, ...transfer, reason, withCertificateKey });
+      return verbs.certs({ words: names, config, socket, json, ...transfer, reason, withCertificateKey });
     }
     default:
-      return startRenewal(names, values);
+      return startRenewal(names, values, verbs);
   }
 }
 
-function startRenewal(names: readonly string[], values: Values): number | Promise<number> {
+function startRenewal(names: readonly string[], values: Values, verbs: typeof Verbs): number | Promise<number> {
+  const { DRY_RUN_TIMEOUT_MS, isCaChoice, renew } = verbs;
   const { force, json, socket, config, ca = 'staging', timeout } = values;
   const dryRun = values['dry-run'] || values['preflight-only'];
   if (!dryRun && values.ca !== undefined) return misused('--ca is for --dry-run: who issues is configured');
