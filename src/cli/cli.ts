@@ -63,7 +63,7 @@ const OPTIONS = {
   'agree-tos': { type: 'boolean', default: false },
   to: { type: 'string', multiple: true },
   systemd: { type: 'boolean', default: false },
-  root: { type: 'string', default: '/' },
+  root: { type: 'string' },
   json: { type: 'boolean', default: false },
   follow: { type: 'boolean', short: 'f', default: false },
   watch: { type: 'boolean', default: false },
@@ -105,6 +105,7 @@ const OPTIONAL = [
   'force',
   ...DEPLOYMENT,
   'systemd',
+  'root',
   ...TRIAL,
   ...TRANSFER,
   ...REVOCATION,
@@ -113,7 +114,7 @@ const OPTIONAL = [
 /** Which options, beside `--config`, a verb takes. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
   run: DEPLOYMENT,
-  init: [...DEPLOYMENT, 'systemd'],
+  init: [...DEPLOYMENT, 'systemd', 'root'],
   validate: ['effective'],
   schema: [],
   licenses: [],
@@ -181,7 +182,7 @@ export async function main(argv: readonly string[]): Promise<number> {
         words: { ...values, command },
         file: values.config,
         systemd: values.systemd,
-        root: values.root,
+        root: values.root ?? '/',
       });
     case 'validate':
       return verbs.validate(values.config, values.effective);
