@@ -194,6 +194,13 @@ export interface EntrypointEntry {
   readonly tunnelIdleMs: number;
 }
 
+/** Who gets spans: where OTLP is spoken over HTTP, and of which share of the traces that begin here. */
+export interface TracingTarget {
+  readonly endpoint: string;
+  readonly sample: number;
+  readonly serviceName: string;
+}
+
 /** Control plane → proxy. A `listen` message carries the listening socket's handle. */
 export type ToProxy =
   | {
@@ -202,6 +209,7 @@ export type ToProxy =
       readonly slot: number;
       readonly identity: Identity | null;
       readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'text' | 'json' };
+      readonly tracing: TracingTarget | null;
     }
   | { readonly type: 'apply'; readonly part: PartName; readonly version: number; readonly value: Parts[PartName] }
   | { readonly type: 'listen'; readonly entrypoint: string; readonly slot: number }

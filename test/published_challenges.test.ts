@@ -40,6 +40,7 @@ async function startProxies(
     env: {},
     identity: null,
     log: silentLogger,
+    tracing: null,
     proxyLog: { level: 'info', format: 'json' },
     writeLines: () => {},
     guard: { add: () => {}, remove: () => {} },

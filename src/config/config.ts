@@ -35,6 +35,14 @@ export interface Config {
   readonly admin: { readonly socket: string };
   /** null: off. */
   readonly metrics: MetricsConfig | null;
+  /** null: no spans are sent. */
+  readonly tracing: {
+    /** URL of a collector's OTLP over HTTP. */
+    readonly endpoint: string;
+    /** The share of traces that begin here and are recorded. */
+    readonly sample: number;
+    readonly serviceName: string;
+  } | null;
   readonly logging: {
     readonly level: LogLevel;
     readonly format: 'auto' | 'text' | 'json';

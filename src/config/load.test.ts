@@ -118,6 +118,14 @@ const WRONG: readonly (readonly [mistake: string, file: string, expected: readon
     ],
   ],
   [
+    'a collector that is no URL, and a sample of more than all',
+    `tracing: { endpoint: "localhost:4318", sample: 2 }\n${REST}`,
+    [
+      '1:22 tracing.endpoint: is not an http or https URL; it is "localhost:4318"',
+      '1:48 tracing.sample: must be at most 1; it is "2"',
+    ],
+  ],
+  [
     'an access log of a format nobody knows, and a sample of nothing',
     `logging: { access: { format: clf, sample: 0 } }\n${REST}`,
     [

@@ -195,7 +195,7 @@ function build(
     if (!used.has(name)) warnings.push(document.problem(['services', name], 'no site uses this service', 'key'));
   }
   if (problems.length > 0) return null;
-  const { shutdown, admin, logging, storage } = parsed;
+  const { shutdown, admin, logging, tracing, storage } = parsed;
   return {
     file,
     files,
@@ -216,6 +216,10 @@ function build(
     shutdown: { delayMs: shutdown?.delay ?? 0, gracePeriodMs: shutdown?.grace_period ?? 25_000 },
     admin: { socket: adminSocket(base, admin, runtimeDirectory) },
     metrics,
+    tracing:
+      tracing === undefined
+        ? null
+        : { endpoint: tracing.endpoint, sample: tracing.sample, serviceName: tracing.service_name },
     logging: {
       level: logging?.level ?? 'info',
       format: logging?.format ?? 'auto',

@@ -80,6 +80,21 @@ export const sections = {
     ])
     .prefault({})
     .describe('`metrics: off`: none of it.'),
+  tracing: z
+    .strictObject({
+      endpoint: text
+        .refine((url) => /^https?:\/\/./.test(url) && URL.canParse(url), 'is not an http or https URL')
+        .describe('where a collector takes OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`'),
+      sample: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(1)
+        .describe('the share of traces begun here that are recorded; others go on as their sender says'),
+      service_name: text.default('proxy').describe('what spans say we are'),
+    })
+    .optional()
+    .describe('Each request of a recorded trace is a span. Without: none is. Changed by a restart.'),
   logging: z
     .strictObject({
       level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('of events, and what is above it'),

@@ -137,6 +137,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     env: { ...definedOnly(env), NODE_COMPILE_CACHE: path.join(config.runtimeDirectory, CODE_CACHE) },
     identity,
     log,
+    tracing: config.tracing,
     proxyLog: { level: config.logging.level, format: options.logFormat },
     writeLines: options.logWriter.write,
     guard,

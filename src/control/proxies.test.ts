@@ -22,6 +22,7 @@ function createPool(script: string, guard: { add(pgid: number): void; remove(pgi
     env: {},
     identity: null,
     log: silentLogger,
+    tracing: null,
     proxyLog: { level: 'info', format: 'json' },
     writeLines: () => {},
     guard,

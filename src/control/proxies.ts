@@ -17,6 +17,7 @@ import type {
   ProxyStats,
   ServiceStats,
   TargetStats,
+  TracingTarget,
 } from '../snapshot.ts';
 import type { RequestCounts } from '../request_counts.ts';
 import { VERSION } from '../version.ts';
@@ -41,6 +42,7 @@ export interface ProxyPoolOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly identity: Identity | null;
   readonly log: Logger;
+  readonly tracing: TracingTarget | null;
   readonly proxyLog: { readonly level: LogLevel; readonly format: LogFormat };
   /** Whole lines a proxy wrote. */
   readonly writeLines: (lines: Buffer) => void;
@@ -209,6 +211,7 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
       slot: slot.index,
       identity: options.identity,
       log: options.proxyLog,
+      tracing: options.tracing,
     });
     for (const part of PART_NAMES) {
       const entry = current.get(part);

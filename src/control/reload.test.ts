@@ -24,6 +24,7 @@ function config(changes: Partial<Config> = {}): Config {
     forwardedHeader: false,
     requestIdHeader: true,
     errorPages: {},
+    tracing: null,
     proxyProcesses: 2,
     acme: null,
     sites: [],

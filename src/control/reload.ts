@@ -31,6 +31,7 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
     stateDirectory: before.stateDirectory,
     proxyProcesses: before.proxyProcesses,
     admin: before.admin,
+    tracing: before.tracing,
     metrics: metricsFixed ? before.metrics : next.metrics,
     logging: { ...before.logging, access: next.logging.access },
   };
@@ -45,6 +46,7 @@ export function planReload(before: Config, running: readonly ServiceConfig[], ne
     ['proxy_processes', before.proxyProcesses, next.proxyProcesses],
     ['admin.socket', before.admin.socket, next.admin.socket],
     ['metrics.address', metricsFixed, false],
+    ['tracing', same(before.tracing, next.tracing), true],
     ['logging.level', before.logging.level, next.logging.level],
     ['logging.format', before.logging.format, next.logging.format],
   ];

@@ -7,6 +7,8 @@ import type { UnsentBudget } from './http2/unsent_budget.ts';
 import type { LostRequests } from './lost_requests.ts';
 import type { RequestCounter } from './request_counter.ts';
 import type { Router } from './router.ts';
+import type { Traceparents } from './trace_context.ts';
+import type { Tracing } from './tracing.ts';
 import type { Service } from './upstream/service.ts';
 import type { EntrypointEntry, ErrorPages } from '../snapshot.ts';
 
@@ -30,7 +32,9 @@ export interface Front extends ExchangeContext {
   /** Where it is told what becomes of requests whose worker went away. */
   readonly lost: LostRequests;
   nextRequestId(): string;
-  nextTraceparent(): string;
+  readonly traceparents: Traceparents;
+  /** null: spans are nobody's. */
+  readonly tracing: Tracing | null;
   readonly counter: RequestCounter;
   requests: number;
   inFlight: number;

@@ -23,9 +23,12 @@ import type { Router } from './router.ts';
 import { createRequestCounter } from './request_counter.ts';
 import { createCertificateIndex } from './tls.ts';
 import { createTraceparents } from './trace_context.ts';
+import { loadTracing } from './tracing.ts';
+import type { Tracing } from './tracing.ts';
 import { createAffinitySource } from './upstream/affinity.ts';
 import { endStreams } from './upstream/leaving.ts';
 import { Service, Target } from './upstream/service.ts';
+import { within } from '../lifecycle.ts';
 import { createLogger } from '../log.ts';
 import type { Logger } from '../log.ts';
 import { LOG_FD, parseToProxy } from '../snapshot.ts';
@@ -39,6 +42,9 @@ const URGENT_STATS_MS = 100;
 /** How often a draining process looks whether it is done. */
 const DRAIN_POLL_MS = 20;
 
+/** What a collector that does not answer may hold up our end. */
+const LAST_SPANS_MS = 1_000;
+
 type StartMessage = Extract<ToProxy, { type: 'start' }>;
 
 export function runProxy(): void {
@@ -48,7 +54,7 @@ export function runProxy(): void {
   const send = (message: FromProxy): void => {
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
   };
-  let data: DataPlane | null = null;
+  let data: Promise<DataPlane> | null = null;
 
   process.on('message', (value: unknown, handle: unknown) => {
     const message = parseToProxy(value);
@@ -58,13 +64,11 @@ export function runProxy(): void {
         process.stderr.write(`proxy: this process is ${VERSION}, its control plane ${message.build}\n`);
         process.exit(1);
       }
-      // Kept for the next one to start, while the folder may still be written.
-      flushCompileCache();
-      dropPrivileges(message);
-      data = createDataPlane(message, send);
-      send({ type: 'started' });
+      data = startDataPlane(message, send);
+      void data.then(() => send({ type: 'started' }));
     } else {
-      data?.receive(message, handle);
+      // In their order, also those that come while it starts.
+      void data?.then(({ receive }) => receive(message, handle));
     }
   });
   // Without its control plane a proxy must not go on: the next one could not take the ports.
@@ -72,6 +76,14 @@ export function runProxy(): void {
   // The control plane decides when proxies stop; a terminal's Ctrl-C goes to it alone.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
   send({ type: 'hello', build: VERSION });
+}
+
+async function startDataPlane(start: StartMessage, send: (message: FromProxy) => void): Promise<DataPlane> {
+  const tracing = start.tracing === null ? null : await loadTracing(start.tracing);
+  // Kept for the next one to start, while the folder may still be written.
+  flushCompileCache();
+  dropPrivileges(start);
+  return createDataPlane(start, send, tracing);
 }
 
 /** All code is loaded by now: after this a 0700 checkout cannot be read any more. */
@@ -90,13 +102,18 @@ interface DataPlane {
   receive(message: Exclude<ToProxy, StartMessage>, handle: unknown): void;
 }
 
-function createDataPlane(start: StartMessage, send: (message: FromProxy) => void): DataPlane {
+function createDataPlane(
+  start: StartMessage,
+  send: (message: FromProxy) => void,
+  createTracing: ((log: Logger) => Tracing) | null,
+): DataPlane {
   const lines = createLogPipe(LOG_FD);
   const log: Logger = createLogger(
     { ...start.log, write: (line) => lines.write(Buffer.from(line), 1) },
     { proxy: start.slot },
   );
   let accessFile: LogFile | null = null;
+  const tracing = createTracing?.(log) ?? null;
   let access: AccessLogOptions = { format: start.log.format, sample: 1, sink: lines };
   const accessLog = createAccessLog(() => access);
   const clock = createClock();
@@ -162,7 +179,8 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
     inFlight: 0,
     lost: createLostRequests(send),
     nextRequestId: createRequestIds(),
-    nextTraceparent: createTraceparents(),
+    traceparents: createTraceparents(),
+    tracing,
     counter,
     released: (target) => {
       leaving.delete(target.id);
@@ -329,7 +347,11 @@ function createDataPlane(start: StartMessage, send: (message: FromProxy) => void
       clearInterval(poll);
       for (const entrypoint of entrypoints.values()) entrypoint.destroy();
       accessLog.flush();
-      void Promise.all([accessFile?.flushed(), lines.flushed()]).then(() => send({ type: 'drained' }));
+      void Promise.all([
+        accessFile?.flushed(),
+        lines.flushed(),
+        within(tracing?.flushed() ?? Promise.resolve(), LAST_SPANS_MS, undefined),
+      ]).then(() => send({ type: 'drained' }));
     }, DRAIN_POLL_MS);
   };
 

@@ -26,7 +26,9 @@ test('a traceparent is taken as the standard says, and nothing else is', () => {
 
 test('traces that begin here are valid, and each is another', () => {
   const next = createTraceparents();
-  const all = Array.from({ length: 1_000 }, next);
+  const all = Array.from({ length: 1_000 }, () => next.begin(true));
+  assert.match(next.begin(false), /-00$/);
+  assert.match(next.goOn(`cc-${TRACE}-${SPAN}-01-more`), new RegExp(`^00-${TRACE}-(?!${SPAN})[0-9a-f]{16}-01$`));
   assert.ok(all.every(isTraceparent));
   assert.equal(new Set(all.map(traceIdOf)).size, all.length);
 });

@@ -16,20 +16,27 @@ export function traceIdOf(traceparent: string): string {
 const ID_DIGITS = 32 + 16;
 const IDS_AT_ONCE = 256;
 
-/**
- * Begins traces, as sampled: a worker's own tracing decides as it would without us by what OpenTelemetry does by default, and
- * "not sampled" would switch it off.
- */
-export function createTraceparents(): () => string {
+export interface Traceparents {
+  /** `sampled`: its recorder wants it. */
+  begin(sampled: boolean): string;
+  /** The same trace, with a span of ours as the parent of what follows. */
+  goOn(traceparent: string): string;
+}
+
+export function createTraceparents(): Traceparents {
   let digits = '';
   let at = 0;
-  return () => {
-    if (at === digits.length) {
+  const take = (count: number): string => {
+    if (at + count > digits.length) {
       digits = randomBytes((IDS_AT_ONCE * ID_DIGITS) / 2).toString('hex');
       at = 0;
     }
-    const start = at;
-    at += ID_DIGITS;
-    return `00-${digits.slice(start, start + 32)}-${digits.slice(start + 32, at)}-01`;
+    at += count;
+    return digits.slice(at - count, at);
+  };
+  return {
+    begin: (sampled) => `00-${take(32)}-${take(16)}-${sampled ? '01' : '00'}`,
+    // What a later version says beyond is not ours to say again.
+    goOn: (traceparent) => `00-${traceIdOf(traceparent)}-${take(16)}-${traceparent.slice(53, 55)}`,
   };
 }

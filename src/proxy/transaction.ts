@@ -143,7 +143,7 @@ export class Transaction implements ExchangeClient {
     this.#start();
     const { head } = this;
     this.requestComplete = complete;
-    this.#traceparent = head.traceparent === '' ? this.#front.nextTraceparent() : head.traceparent;
+    this.#traceparent = this.#traceOf(head.traceparent);
     if (this.#connection.trusted) {
       this.#client = identify(this.#connection, head, this.#front.isTrusted);
       this.#requestId = acceptedRequestId(head.requestId) ?? this.#requestId;
@@ -318,6 +318,14 @@ export class Transaction implements ExchangeClient {
     }
   }
 
+  /** What the worker is told of it: with the sender's span as its parent, or with ours when we send one. */
+  #traceOf(traceparent: string): string {
+    const { tracing, traceparents } = this.#front;
+    if (traceparent !== '') return tracing !== null ? traceparents.goOn(traceparent) : traceparent;
+    // Without a recorder of ours as sampled: "not sampled" would switch off a worker's own, by what OpenTelemetry does by default.
+    return traceparents.begin(tracing === null || Math.random() < tracing.sample);
+  }
+
   /** What the client is told of it. */
   get #toldRequestId(): string {
     return this.#front.tellsRequestId ? this.#requestId : '';
@@ -431,8 +439,8 @@ export class Transaction implements ExchangeClient {
     const waitedMs = this.#firstByteAt === 0 ? -1 : this.#firstByteAt - this.exchange.sentAt;
     counts.add(this.#status, this.#client.protocol, durationMs, waitedMs, this.#bytesIn, this.#bytesOut);
     if (this.#lost !== null) this.#tellLost(this.#lost, failure);
-    const log = front.accessLog;
-    if (log === null) return;
+    const { accessLog, tracing } = front;
+    if (accessLog === null && tracing === null) return;
     const { head, exchange } = this;
     const asked = this.#service !== null;
     record.client = this.#client.logFields;
@@ -459,7 +467,8 @@ export class Transaction implements ExchangeClient {
     record.referer = head.referer;
     record.failure = failure;
     record.reason = this.#reason;
-    log.write(record);
+    accessLog?.write(record);
+    tracing?.record(record, head.traceparent, this.#route);
   }
 
   #tellLost(lost: readonly Loss[], failure: Failure | null): void {
