@@ -3,7 +3,7 @@ import { newHistory, periodMs, scaleDecision } from './scale_decision.ts';
 import type { PeriodLoad, ScaleHistory, ScaleInputs, ScaleLimits } from './scale_decision.ts';
 import { roomFor } from './memory_budget.ts';
 import type { Room } from './memory_budget.ts';
-import type { WorkerStatus } from './supervisor.ts';
+import type { WorkerStatus } from './slots.ts';
 import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 import { createCpuMeter, readMemory } from '../machine.ts';

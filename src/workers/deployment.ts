@@ -9,7 +9,8 @@ import { definitionOf } from './releases.ts';
 import type { Prepared, Release, Releases } from './releases.ts';
 import type { ServiceState } from './states.ts';
 import { createSupervisor } from './supervisor.ts';
-import type { RollResult, Supervisor, SupervisorOptions, Totals, WorkerStatus } from './supervisor.ts';
+import type { WorkerStatus } from './slots.ts';
+import type { RollResult, Supervisor, SupervisorOptions, Totals } from './supervisor.ts';
 import { sleep, within } from '../lifecycle.ts';
 import type { TargetEntry } from '../snapshot.ts';
 

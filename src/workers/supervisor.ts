@@ -13,12 +13,12 @@ import type { LaunchedService } from './launch.ts';
 import { roomFor } from './memory_budget.ts';
 import type { Room } from './memory_budget.ts';
 import { oversee } from './overseer.ts';
-import { createPlace } from './place.ts';
-import type { Place, PlaceStatus } from './place.ts';
 import type { GroupUsage } from './process_usage.ts';
 import type { WorkerRecords } from './records.ts';
+import { createSlot, stateOf, statusOf, victims, workersOf } from './slots.ts';
+import type { Slot, WorkerStatus } from './slots.ts';
 import { serviceState } from './states.ts';
-import type { Reason, ServiceState, VacantState, WorkerState } from './states.ts';
+import type { Reason, ServiceState } from './states.ts';
 import { createWorker } from './worker.ts';
 import type { Worker } from './worker.ts';
 import { aborted, sleep, within } from '../lifecycle.ts';
@@ -38,22 +38,6 @@ const MIN_READY_MS = 2_000;
 const MEMORY_RETRY_MS = 5_000;
 /** Of a worker's last words, with the event of its end. */
 const TOLD_LINES = 20;
-
-export interface WorkerStatus extends PlaceStatus {
-  readonly id: string;
-  readonly slot: number;
-  readonly pid: number | null;
-  readonly state: WorkerState | VacantState;
-  /** Milliseconds since the epoch; 0: never. */
-  readonly startedAt: number;
-  readonly readyAt: number;
-  /** What there is too little of for it to start; null: it does not wait for that. */
-  readonly waitsFor: string | null;
-  /** Of its process group; null: not known. */
-  readonly usage: GroupUsage | null;
-  /** Of what it and those before it wrote, lines the log did not get. */
-  readonly lostLines: number;
-}
 
 /** What became of a service since its supervisor began; workers and slots come and go, this only grows. */
 export interface Totals {
@@ -133,26 +117,6 @@ export interface Supervisor {
   stop(options: { readonly graceMs: number }): Promise<void>;
 }
 
-interface Slot {
-  readonly index: number;
-  worker: Worker | null;
-  readonly place: Place;
-  /** The memory there is too little of. */
-  waitsFor: string | null;
-  /** Of workers that have ended. */
-  lostLines: number;
-  /** False: it is not to be filled again. */
-  wanted: boolean;
-  /** Ends the wait for the next attempt. */
-  wake: AbortController;
-  /** What is to take its worker's place, until it has. */
-  successor: Worker | null;
-  /** A replacement of its worker, while it goes on. */
-  replacing: Promise<unknown> | null;
-  /** Settles when a process that is being started has become a worker, or not. */
-  launching: Promise<unknown>;
-}
-
 /** Ids name one process for the life of this one, also when a reload replaces the supervisor of a service. */
 let generations = 0;
 
@@ -178,20 +142,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   const totals = { restarts: new Map<Reason, number>(), rolls: { done: 0, failed: 0 } };
 
-  const newSlot = (index: number): Slot => ({
-    index,
-    worker: null,
-    place: createPlace(options.patience ?? WORKERS, (reason) =>
+  const newSlot = (index: number): Slot =>
+    createSlot(index, options.patience ?? WORKERS, (reason) =>
       totals.restarts.set(reason, (totals.restarts.get(reason) ?? 0) + 1),
-    ),
-    waitsFor: null,
-    lostLines: 0,
-    wanted: true,
-    wake: new AbortController(),
-    successor: null,
-    replacing: null,
-    launching: Promise.resolve(),
-  });
+    );
 
   const launch = (slot: Slot): Promise<Worker> => {
     const generation = ++generations;
@@ -265,7 +219,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   /** For a worker more than there are. */
   const room = (): Room => {
-    const running = slots.flatMap(({ worker, successor }) => [worker ?? [], successor ?? []].flat());
+    const running = slots.flatMap(workersOf);
     const holders = running.map((worker) => {
       return { ready: worker.state === 'ready', memory: options.usage?.(worker.pid)?.memory ?? null };
     });
@@ -473,27 +427,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const stopped = stopping.signal.aborted;
       return serviceState(slots.map(stateOf), slots.length - absent, { rolling, stopped });
     },
-    snapshot: () =>
-      slots.map((slot) => {
-        const { index, worker, place } = slot;
-        const past = place.status();
-        return {
-          ...past,
-          id: worker?.id ?? `${service.name}/${index}`,
-          slot: index,
-          pid: worker?.pid ?? null,
-          state: stopping.signal.aborted && worker === null ? 'stopped' : stateOf(slot),
-          startedAt: worker?.startedAt ?? 0,
-          readyAt: worker?.readyAt ?? 0,
-          nextStartAt: worker === null ? past.nextStartAt : null,
-          waitsFor: worker === null ? slot.waitsFor : null,
-          // Not for those who do not ask: it costs a look at all processes.
-          get usage() {
-            return worker === null ? null : (options.usage?.(worker.pid) ?? null);
-          },
-          lostLines: slot.lostLines + (worker === null || worker.ended.aborted ? 0 : worker.lostLines),
-        };
-      }),
+    snapshot: () => {
+      const stopped = stopping.signal.aborted;
+      return slots.map((slot) => statusOf(slot, { service: service.name, stopped, usage: options.usage }));
+    },
     reportFailure: (targetId) => {
       for (const { worker } of slots) if (worker?.id === targetId) worker.lookNow();
     },
@@ -516,7 +453,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       stopping.abort();
       begun.resolve({ reason: 'it is being stopped', output: [] });
       await Promise.all(slots.map(({ launching }) => launching));
-      const running = slots.flatMap(({ worker, successor }) => [worker ?? [], successor ?? []].flat());
+      const running = slots.flatMap(workersOf);
       await Promise.all(running.map((worker) => worker.retire('stop', graceMs)));
     },
   };
@@ -533,21 +470,4 @@ interface Failed {
 export interface Failure {
   readonly reason: string;
   readonly output: readonly string[];
-}
-
-function stateOf({ worker, place, waitsFor }: Slot): WorkerState | VacantState {
-  return worker?.state ?? (waitsFor === null ? place.vacant : 'waiting');
-}
-
-/** Those with the fewest long-lived connections first, then the oldest. */
-function victims(
-  slots: readonly Slot[],
-  tooMany: number,
-  stats: SupervisorOptions['stats'] = () => null,
-): readonly Slot[] {
-  if (tooMany <= 0) return [];
-  const streams = ({ worker }: Slot): number => (worker === null ? -1 : (stats(worker.id)?.streams ?? 0));
-  return slots
-    .toSorted((a, b) => streams(a) - streams(b) || (a.worker?.startedAt ?? 0) - (b.worker?.startedAt ?? 0))
-    .slice(0, tooMany);
 }
