@@ -88,7 +88,7 @@ export const serviceSchema = z.strictObject({
         down_after: duration('5m').describe('so long they have little to do before there are fewer'),
       }),
     ])
-    .default('auto')
+    .prefault('auto')
     .describe(
       "`auto`: the number of CPUs (of the cgroup's limit), at least 2, as far as memory has room; with `min` and `max`: as many as the load needs",
     ),
