@@ -23,7 +23,7 @@ export interface RenewOptions {
   readonly config: string | undefined;
 }
 
-/** Exit codes as the README lists them. */
+/** Exit codes as config/verbs.md lists them. */
 export async function renew(options: RenewOptions): Promise<number> {
   const { names, force, trial } = options;
   const interrupted = new AbortController();

@@ -3,7 +3,7 @@
 export type CheckName = 'names' | 'dns' | 'caa' | 'self_probe' | 'ca' | 'profile' | 'clock' | 'storage' | 'budget';
 export type Level = 'ok' | 'warn' | 'fail';
 
-/** Stable: scripts go by them, and the README lists them. */
+/** Stable: scripts go by them. */
 export type FindingCode =
   | 'ok'
   // Names.
