@@ -59,6 +59,12 @@ test('signals from outside, and want of memory, are no fault of the worker', () 
   }
 });
 
+test('who is killed again and again as soon as it is ready is started again after a second each time', () => {
+  assert.deepEqual(delays(follow(times(20, { readyForMs: 500, reason: 'killed', afterMs: 2_000 }))), times(20, 1));
+  assert.deepEqual(delays(follow(times(3, { readyForMs: 500, reason: 'oom', afterMs: 2_000 }))), [1, 2, 4]);
+  assert.deepEqual(delays(follow(times(3, { reason: 'killed' }))), [1, 2, 4]);
+});
+
 test('one whose port was taken gets another three times, without a pause; then it has failed as others do', () => {
   const restarts = follow(times(8, { reason: 'port_taken' }));
   assert.deepEqual(delays(restarts), [0, 0, 0, 1, 2, 4, 8, 60]);

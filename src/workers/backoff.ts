@@ -92,5 +92,11 @@ export function nextStart({ readyForMs, reason, now, luck }: Fate, before: Histo
     return { delayMs: 0, fatal: false, history: { failures: 0, unready, portsTaken, ends } };
   }
   const delayMs = spread(patience.delaysMs[Math.min(failures, patience.delaysMs.length - 1)] ?? 0);
-  return { delayMs, fatal: false, history: { failures: failures + 1, unready, portsTaken, ends } };
+  // Somebody who kills worker after worker does not get a longer outage each time: it says nothing of the next one.
+  const isInnocent = reason === 'killed' && readyForMs !== null;
+  return {
+    delayMs,
+    fatal: false,
+    history: { failures: isInnocent ? failures : failures + 1, unready, portsTaken, ends },
+  };
 }

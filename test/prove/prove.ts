@@ -29,6 +29,7 @@ if (wanted === undefined) {
     await (await load(wanted)).prove();
   } catch (error) {
     complainAbout(error);
-    process.exitCode = 1;
+    // The load of a proof that failed would go on for ever.
+    process.exit(1);
   }
 }
