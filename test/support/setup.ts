@@ -23,6 +23,7 @@ const NEEDS: readonly Need[] = [
   { package: 'python3-fastapi', check: ['/usr/bin/python3', '-c', 'import fastapi'] },
   { package: 'iproute2', check: ['which', 'ip', 'ss'] },
   { package: 'systemd', check: ['which', 'systemd-analyze', 'systemd-notify', 'systemd-socket-activate'] },
+  { package: 'docker-compose', check: ['which', 'docker-compose'] },
   { package: 'supervisor', check: ['which', 'supervisord'] },
   { package: 'python3-multipart', check: ['/usr/bin/python3', '-c', 'import multipart'] },
 ];
