@@ -1,12 +1,12 @@
 /** `proxy status` of a running daemon: in a pipe, on a terminal, and watched. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { ROOT, RECORDING_SERVICE, startDaemon } from './support/daemon.ts';
 import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { run } from './support/processes.ts';
+import { onTerminal } from './support/terminal.ts';
 
 let daemon: Daemon;
 before(async () => {
@@ -14,17 +14,8 @@ before(async () => {
 });
 after(async () => daemon[Symbol.asyncDispose]());
 
-/** On a terminal of util-linux's script(1). */
-function onTerminal(words: string, env: Readonly<Record<string, string>> = {}) {
-  const command = `${process.execPath} ${path.join(ROOT, 'src/main.ts')} ${words} -c ${daemon.file}`;
-  const child = spawn('script', ['-qec', `stty rows 60 columns 200; ${command}`, '/dev/null'], {
-    stdio: 'pipe',
-    env: { ...process.env, TERM: 'xterm', ...env },
-  });
-  let seen = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (seen += text));
-  const exited = new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { child, exited, seen: () => seen };
+function verbOnTerminal(words: string, env: Readonly<Record<string, string>> = {}) {
+  return onTerminal(`${process.execPath} ${path.join(ROOT, 'src/main.ts')} ${words} -c ${daemon.file}`, { env });
 }
 
 test('in a pipe it has no colours and all there is', async () => {
@@ -46,17 +37,17 @@ test('in a pipe it has no colours and all there is', async () => {
 });
 
 test('on a terminal it has colours, unless they are not wanted', async () => {
-  const coloured = onTerminal('status');
+  const coloured = verbOnTerminal('status');
   assert.equal(await coloured.exited, 0);
   assert.match(coloured.seen(), /\u001b\[32mup\u001b\[0m/);
-  const plain = onTerminal('status', { NO_COLOR: '1' });
+  const plain = verbOnTerminal('status', { NO_COLOR: '1' });
   assert.equal(await plain.exited, 0);
   assert.match(plain.seen(), /web +up/);
   assert.doesNotMatch(plain.seen(), /\u001b/);
 });
 
 test('--watch draws again and again, and leaves the terminal as it was', async () => {
-  const watched = onTerminal('status --watch');
+  const watched = verbOnTerminal('status --watch');
   await eventually(() => watched.seen().split('\u001b[H').length > 3, { withinMs: 15_000 });
   assert.match(watched.seen(), /^\u001b\[\?1049h\u001b\[\?25l/);
   watched.child.stdin.write('q');

@@ -64,8 +64,8 @@ async function askDaemon(what: string, [name = '']: readonly string[], options: 
   if (what === 'import' || what === 'export') return null;
   const socket = findSocket(options.socket, options.config);
   const { reason = 'unspecified', withCertificateKey, json } = options;
-  if (what === 'revoke') return revoke(socket, { name, reason, withCertificateKey });
-  if (what === 'account') return changeAccounts(socket, name === 'rollover' ? 'rollover' : 'deactivate');
+  if (what === 'revoke') return revoke(socket, { name, reason, withCertificateKey, json });
+  if (what === 'account') return changeAccounts(socket, name === 'rollover' ? 'rollover' : 'deactivate', json);
   try {
     return await listServed(socket, json);
   } catch (error) {
@@ -85,7 +85,7 @@ function misuse(what: string, rest: readonly string[], options: CertsOptions): s
     return '"certs account" is followed by rollover or deactivate';
   }
   if (what === 'revoke' || what === 'account') {
-    return given(certificate, key, certbot, pkcs12, passphrase, out) > 0 || json
+    return given(certificate, key, certbot, pkcs12, passphrase, out) > 0
       ? `"certs ${what}" takes none of these options`
       : null;
   }

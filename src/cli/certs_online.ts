@@ -1,6 +1,6 @@
 /** What `proxy certs` asks of the running daemon, which knows what is served and what happens next. */
 import { callDaemon, isRecord } from './admin_client.ts';
-import { showProgress } from './progress.ts';
+import { during } from './progress.ts';
 import { formatAge, formatTable, print } from './terminal.ts';
 import { escapeControls } from '../log.ts';
 
@@ -15,22 +15,34 @@ export interface RevokeOptions {
   readonly name: string;
   readonly reason: string;
   readonly withCertificateKey: boolean;
+  readonly json: boolean;
 }
 
 /** Exit codes as those of `renew`: the certificate that takes its place counts. */
-export async function revoke(socket: string, { name, reason, withCertificateKey }: RevokeOptions): Promise<number> {
-  using _ = showProgress(process.stderr, 'revoking');
+export async function revoke(
+  socket: string,
+  { name, reason, withCertificateKey, json }: RevokeOptions,
+): Promise<number> {
   const body = { name, reason, with_certificate_key: withCertificateKey };
-  const result = await callDaemon(socket, 'POST', '/v1/certs/revoke', body);
+  const result = await during('revoking', () => callDaemon(socket, 'POST', '/v1/certs/revoke', body));
   const { code, serial, reason: problem } = isRecord(result) ? result : {};
-  if (code === 0) print(`${name} is revoked; the certificate in its place has the serial number ${String(serial)}`);
+  if (json) print(JSON.stringify(result, null, 2));
+  else if (code === 0)
+    print(`${name} is revoked; the certificate in its place has the serial number ${String(serial)}`);
   else print(`${name} is revoked, and there is none in its place yet: ${escapeControls(String(problem))}`);
   return typeof code === 'number' ? code : 1;
 }
 
-export async function changeAccounts(socket: string, action: 'rollover' | 'deactivate'): Promise<number> {
-  using _ = showProgress(process.stderr, 'asking the CA');
-  const result = await callDaemon(socket, 'POST', `/v1/account/${action}`);
+export async function changeAccounts(
+  socket: string,
+  action: 'rollover' | 'deactivate',
+  json: boolean,
+): Promise<number> {
+  const result = await during('asking the CA', () => callDaemon(socket, 'POST', `/v1/account/${action}`));
+  if (json) {
+    print(JSON.stringify(result, null, 2));
+    return 0;
+  }
   const accounts = isRecord(result) && Array.isArray(result['accounts']) ? result['accounts'].map(String) : [];
   const done = action === 'rollover' ? 'has a new key' : 'is deactivated; the next order makes another';
   for (const account of accounts) print(`${escapeControls(account)} ${done}`);

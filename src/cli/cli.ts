@@ -16,9 +16,9 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
   proxy validate [--effective]       every problem of the configuration, with its place;
                                      --effective prints it with its defaults, secrets masked
   proxy schema                       the configuration's JSON Schema, for editors
-  proxy reload                       have the daemon read its configuration again
+  proxy reload [--json]              have the daemon read its configuration again
   proxy status [--json | --watch]    what is up, since when, what is wrong and what comes next
-  proxy health [--ready]             exit 0 when the daemon answers at its addresses; --ready: and every service can be served
+  proxy health [--ready] [--json]    exit 0 when the daemon answers at its addresses; --ready: and every service can be served
   proxy logs [SERVICE] [-f] [--lines 100] [--json]
                                      what workers and the daemon wrote last; -f: and what they write from now on
   proxy deploy SERVICE [--release ID]
@@ -52,6 +52,7 @@ const USAGE = `proxy ${VERSION}: TLS, certificates, load balancing and the worke
 
   -c, --config FILE   else $PROXY_CONFIG, ./proxy.yaml, ./config/proxy.yaml, /etc/proxy/proxy.yaml
   --socket PATH       the daemon's admin socket, else as the configuration says
+  --json              the daemon's answer, for programs, of all verbs above that ask it
   -h, --help          this text
   -v, --version       the version`;
 
@@ -118,23 +119,25 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   validate: ['effective'],
   schema: [],
   licenses: [],
-  reload: ['socket'],
+  reload: ['socket', 'json'],
   status: ['socket', 'json', 'watch'],
-  health: ['socket', 'ready'],
+  health: ['socket', 'ready', 'json'],
   logs: ['socket', 'json', 'follow', 'lines'],
-  deploy: ['socket', 'release'],
-  restart: ['socket'],
-  pause: ['socket', 'message'],
-  resume: ['socket'],
-  start: ['socket'],
-  stop: ['socket'],
-  scale: ['socket'],
+  deploy: ['socket', 'release', 'json'],
+  restart: ['socket', 'json'],
+  pause: ['socket', 'message', 'json'],
+  resume: ['socket', 'json'],
+  start: ['socket', 'json'],
+  stop: ['socket', 'json'],
+  scale: ['socket', 'json'],
   renew: ['socket', 'json', 'force', ...TRIAL],
   certs: ['socket', 'json', ...TRANSFER, ...REVOCATION],
 };
 
 /** Verbs that are followed by names. */
 const TAKE_WORDS = ['renew', 'certs', 'logs', 'deploy', 'restart', 'scale', 'pause', 'resume', 'start', 'stop'];
+
+export const VERBS: readonly string[] = Object.keys(TAKES);
 
 type Values = ReturnType<typeof parseOptions>['values'];
 
@@ -173,7 +176,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (given && !takes.includes(option)) return misused(`"${verb}" takes no --${option}`);
   }
   const verbs = await import('./verbs.ts');
-  const serviceVerb = { words: names, socket: values.socket, config: values.config };
+  const { socket, config, json } = values;
+  const serviceVerb = { words: names, socket, config, json };
   switch (verb) {
     case 'run':
       return verbs.run(values.config, { ...values, command });
@@ -191,19 +195,15 @@ export async function main(argv: readonly string[]): Promise<number> {
     case 'licenses':
       return verbs.licenses();
     case 'reload':
-      return verbs.reload(values.socket, values.config);
+      return verbs.reload({ socket, config, json });
     case 'status':
-      return verbs.status({ socket: values.socket, config: values.config, json: values.json, watch: values.watch });
+      return verbs.status({ socket, config, json, watch: values.watch });
     case 'health':
-      return verbs.health(values.socket, values.config, values.ready);
-    case 'logs': {
-      const { follow, lines, json, socket, config } = values;
-      return verbs.logs({ words: names, follow, lines, json, socket, config });
-    }
-    case 'deploy': {
-      const { socket, config, release } = values;
-      return verbs.deploy({ words: names, socket, config, release });
-    }
+      return verbs.health({ socket, config, json, ready: values.ready });
+    case 'logs':
+      return verbs.logs({ ...serviceVerb, follow: values.follow, lines: values.lines });
+    case 'deploy':
+      return verbs.deploy(serviceVerb, values.release);
     case 'restart':
       return verbs.restart(serviceVerb);
     case 'scale':
@@ -215,9 +215,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     case 'start':
       return verbs.start(serviceVerb);
     case 'stop':
-      return names.length === 0 ? verbs.stop(values.socket, values.config) : verbs.stopService(serviceVerb);
+      return names.length === 0 ? verbs.stop({ socket, config, json }) : verbs.stopService(serviceVerb);
     case 'certs': {
-      const { config, socket, json, certificate, key, certbot, pkcs12, passphrase, out, reason } = values;
+      const { certificate, key, certbot, pkcs12, passphrase, out, reason } = values;
       const withCertificateKey = values['with-certificate-key'];
       const transfer = { certificate, key, certbot, pkcs12, passphrase, out };
       return verbs.certs({ words: names, config, socket, json, ...transfer, reason, withCertificateKey });

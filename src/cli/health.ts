@@ -6,17 +6,23 @@ import { escapeControls } from '../log.ts';
 /** Who asks may do so every few seconds. */
 const TIMEOUT_MS = 5_000;
 
+export interface HealthOptions {
+  readonly socket: string | undefined;
+  readonly config: string | undefined;
+  readonly ready: boolean;
+  readonly json: boolean;
+}
+
 /** Whether the daemon lives, or with `ready` can serve, in one line. Exit 0 or 1. */
-export async function health(socket: string | undefined, option: string | undefined, ready: boolean): Promise<number> {
+export async function health({ socket, config, ready, json }: HealthOptions): Promise<number> {
   const word = ready ? 'ready' : 'alive';
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const answer = await callDaemon(findSocket(socket, option), 'GET', '/v1/health', undefined, { signal });
+    const answer = await callDaemon(findSocket(socket, config), 'GET', '/v1/health', undefined, { signal });
     const told = isRecord(answer) ? answer : {};
-    if (told[word] === true) {
-      print(word);
-      return 0;
-    }
+    const well = told[word] === true;
+    if (json || well) print(json ? JSON.stringify(answer, null, 2) : word);
+    if (json || well) return well ? 0 : 1;
     const problems = Array.isArray(told['problems']) ? told['problems'].map(String) : [];
     complain(escapeControls(`proxy: not ${word}: ${problems.join('; ')}`));
   } catch (error) {

@@ -1,11 +1,22 @@
 import { callDaemon, DaemonError, isRecord } from './admin_client.ts';
 import { findSocket } from './configuration.ts';
+import { during } from './progress.ts';
 import { complain, complainAbout, print } from './terminal.ts';
 
+export interface ReloadOptions {
+  readonly socket: string | undefined;
+  readonly config: string | undefined;
+  readonly json: boolean;
+}
+
 /** Has the daemon read its file again. Exit 0 done, 2 the file has problems, 1 anything else. */
-export async function reload(socket: string | undefined, option: string | undefined): Promise<number> {
+export async function reload({ socket, config, json }: ReloadOptions): Promise<number> {
   try {
-    const outcome = await callDaemon(findSocket(socket, option), 'POST', '/v1/reload');
+    const outcome = await during('reloading', () => callDaemon(findSocket(socket, config), 'POST', '/v1/reload'));
+    if (json) {
+      print(JSON.stringify(outcome, null, 2));
+      return 0;
+    }
     const changes = list(outcome, 'changes');
     const notReloaded = list(outcome, 'not_reloaded');
     // Who edits the app and not the file may have meant its code.

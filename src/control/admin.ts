@@ -45,20 +45,29 @@ export type AdminHandler = (
   tell: (progress: unknown) => void,
 ) => Promise<unknown>;
 
+export interface AdminVerb {
+  /** The keys its input may have: any other is refused, as it may be one of these, misspelt. */
+  readonly takes: readonly string[];
+  readonly handle: AdminHandler;
+}
+
+export function taking(takes: readonly string[], handle: AdminHandler): AdminVerb {
+  return { takes, handle };
+}
+
 export interface AdminServer extends AsyncDisposable {
   readonly path: string;
 }
 
-/** `handlers` by `METHOD /path`. */
+/** `verbs` by `METHOD /path`. */
 export async function startAdminServer(
   socketPath: string,
-  handlers: Readonly<Record<string, AdminHandler>>,
+  verbs: Readonly<Record<string, AdminVerb>>,
   log: Logger,
 ): Promise<AdminServer> {
   mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o755 });
   // The runtime directory's lock is ours: what is left here belongs to nobody.
   rmSync(socketPath, { force: true });
-  const paths = new Set(Object.keys(handlers).map((key) => key.split(' ')[1]));
 
   const closing = new AbortController();
   const server = http.createServer({ maxHeaderSize: 8 * 1024 }, (request, response) => {
@@ -72,14 +81,16 @@ export async function startAdminServer(
   ): Promise<AdminReply> => {
     try {
       const { pathname, searchParams } = new URL(request.url ?? '', 'http://localhost');
-      const handler = handlers[`${request.method} ${pathname}`];
-      if (handler === undefined) {
-        throw paths.has(pathname)
+      const verb = verbs[`${request.method} ${pathname}`];
+      if (verb === undefined) {
+        const known = Object.keys(verbs);
+        throw known.some((key) => key.endsWith(` ${pathname}`))
           ? new AdminError(405, 'method_not_allowed', `${request.method} is not a method of ${pathname}`)
-          : new AdminError(404, 'not_found', `${pathname} is not part of this API; see the README`);
+          : new AdminError(404, 'not_found', `${pathname} is not part of this API; what is:`, known);
       }
       const input = request.method === 'GET' ? Object.fromEntries(searchParams) : await readJson(request);
-      return { status: 200, body: await handler(input, signal, tell) };
+      refuseUnknown(input, verb.takes);
+      return { status: 200, body: await verb.handle(input, signal, tell) };
     } catch (error) {
       return errorReply(error, log);
     }
@@ -133,6 +144,21 @@ function errorReply(error: unknown, log: Logger): AdminReply {
   }
   log.error('admin_request_failed', { error });
   return { status: 500, body: { error: { code: 'internal', message: describeError(error), details: [] } } };
+}
+
+function refuseUnknown(input: Readonly<Record<string, unknown>>, takes: readonly string[]): void {
+  const unknown = Object.keys(input).filter((key) => !takes.includes(key));
+  if (unknown.length === 0) return;
+  const told = unknown.map((key) => JSON.stringify(key.slice(0, 100))).join(', ');
+  const known = takes.length === 0 ? 'this takes none' : `this takes ${takes.join(', ')}`;
+  throw new AdminError(400, 'unknown_key', `there is no ${told}; ${known}`);
+}
+
+/** The value of a switch that is off without it. */
+export function flag(input: Readonly<Record<string, unknown>>, key: string): boolean {
+  const { [key]: value = false } = input;
+  if (typeof value !== 'boolean') throw new AdminError(400, 'bad_request', `"${key}" must be true or false`);
+  return value;
 }
 
 async function readJson(request: http.IncomingMessage): Promise<Readonly<Record<string, unknown>>> {

@@ -1,39 +1,52 @@
 /** What the admin socket offers about certificates. */
-import { AdminError } from './admin.ts';
-import type { AdminHandler } from './admin.ts';
+import { AdminError, flag, taking } from './admin.ts';
+import type { AdminVerb } from './admin.ts';
 import { UnknownCertificateError } from '../certificates/certificates.ts';
 import type { Certificates, DryRunRequest } from '../certificates/certificates.ts';
 import { DRY_RUN_TIMEOUT_MS, isCaChoice } from '../certificates/dry_run.ts';
 import { parseReason, REVOCATION_REASONS } from '../certificates/revocation.ts';
 
-export function certificateHandlers(certificates: () => Certificates): Readonly<Record<string, AdminHandler>> {
+/** What only a trial is told. */
+const TRIAL = ['dry_run', 'ca', 'preflight_only', 'timeout_ms'] as const;
+
+export function certificateHandlers(certificates: () => Certificates): Readonly<Record<string, AdminVerb>> {
   return {
-    'POST /v1/renew': async (input, signal) => {
+    'POST /v1/renew': taking(['names', 'force', ...TRIAL], async (input, signal) => {
       const names = stringList(input['names']);
-      if (input['dry_run'] !== true) return certificates().renew({ names, force: input['force'] === true });
+      if (!flag(input, 'dry_run')) {
+        const [stray] = TRIAL.filter((key) => key !== 'dry_run' && input[key] !== undefined);
+        if (stray !== undefined) throw new AdminError(400, 'bad_request', `"${stray}" belongs to "dry_run": true`);
+        return certificates().renew({ names, force: flag(input, 'force') });
+      }
+      flag(input, 'force');
       try {
         return await certificates().dryRun({ names, ...dryRunInput(input) }, signal);
       } catch (error) {
         if (signal.aborted) throw new AdminError(499, 'aborted', 'whoever asked is gone');
         throw error;
       }
-    },
-    'GET /v1/certs': () => Promise.resolve({ certificates: certificatesJson(certificates()) }),
-    'POST /v1/certs/reload': async () => {
+    }),
+    'GET /v1/certs': taking([], async () => ({ certificates: certificatesJson(certificates()) })),
+    'POST /v1/certs/reload': taking([], async () => {
       await certificates().reload();
       return { certificates: certificatesJson(certificates()) };
-    },
-    'POST /v1/certs/revoke': async (input) => {
-      const { name, reason = 'unspecified', with_certificate_key: byKey } = input;
+    }),
+    'POST /v1/certs/revoke': taking(['name', 'reason', 'with_certificate_key'], async (input) => {
+      const { name, reason = 'unspecified' } = input;
+      const byKey = flag(input, 'with_certificate_key');
       const parsed = parseReason(reason);
       if (typeof name !== 'string') throw new AdminError(400, 'bad_request', '"name" must be a host name');
       if (parsed === null) {
         throw new AdminError(400, 'bad_request', `"reason" must be one of ${REVOCATION_REASONS.join(', ')}`);
       }
-      return known(() => certificates().revoke(name, parsed, byKey === true));
-    },
-    'POST /v1/account/rollover': () => known(async () => ({ accounts: await certificates().rolloverAccountKeys() })),
-    'POST /v1/account/deactivate': () => known(async () => ({ accounts: await certificates().deactivateAccounts() })),
+      return known(() => certificates().revoke(name, parsed, byKey));
+    }),
+    'POST /v1/account/rollover': taking([], () =>
+      known(async () => ({ accounts: await certificates().rolloverAccountKeys() })),
+    ),
+    'POST /v1/account/deactivate': taking([], () =>
+      known(async () => ({ accounts: await certificates().deactivateAccounts() })),
+    ),
   };
 }
 
@@ -48,14 +61,14 @@ async function known<T>(work: () => Promise<T>): Promise<T> {
 
 /** `ca`, `preflight_only`, `timeout_ms`: each with a default. */
 function dryRunInput(input: Readonly<Record<string, unknown>>): Omit<DryRunRequest, 'names'> {
-  const { ca = 'staging', preflight_only: preflightOnly, timeout_ms: timeoutMs = DRY_RUN_TIMEOUT_MS } = input;
+  const { ca = 'staging', timeout_ms: timeoutMs = DRY_RUN_TIMEOUT_MS } = input;
   if (typeof ca !== 'string' || !isCaChoice(ca)) {
     throw new AdminError(400, 'bad_request', '"ca" must be staging, production or an https:// address');
   }
   if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= 3_600_000)) {
     throw new AdminError(400, 'bad_request', '"timeout_ms" must be a number up to an hour');
   }
-  return { ca, preflightOnly: preflightOnly === true, timeoutMs };
+  return { ca, preflightOnly: flag(input, 'preflight_only'), timeoutMs };
 }
 
 function stringList(value: unknown): string[] {

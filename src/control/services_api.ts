@@ -1,6 +1,6 @@
 /** What the admin socket offers about services. */
-import { AdminError } from './admin.ts';
-import type { AdminHandler } from './admin.ts';
+import { AdminError, taking } from './admin.ts';
+import type { AdminVerb } from './admin.ts';
 import { eventJson } from './logs_api.ts';
 import { serviceOf } from './recent_events.ts';
 import type { RecentEvents } from './recent_events.ts';
@@ -8,13 +8,13 @@ import type { RunningService } from './services.ts';
 import { RELEASE_NAME } from '../config/services.ts';
 import type { LoggedEvent } from '../log.ts';
 
-/** What somebody who waits for a release wants to hear; lines of steps come beside them. */
-const TOLD = /^(?:prestart_|release_|roll_|worker_(?:ready|stopped|exited)$)/;
+/** What somebody who waits for workers wants to hear; lines of steps come beside them. */
+const TOLD = /^(?:prestart_|release_|roll_|worker_(?:ready|stopped|exited|waits_for_memory)$)/;
 
 export function serviceHandlers(
   services: () => readonly RunningService[],
   events: RecentEvents,
-): Readonly<Record<string, AdminHandler>> {
+): Readonly<Record<string, AdminVerb>> {
   const find = (input: Readonly<Record<string, unknown>>): RunningService => {
     const { service: name } = input;
     const known = services();
@@ -23,8 +23,12 @@ export function serviceHandlers(
     const names = known.map(({ config }) => config.name).join(', ');
     throw new AdminError(404, 'unknown_service', `there is no service "${String(name)}"; there are: ${names}`);
   };
+  const follow = (name: string, tell: (progress: unknown) => void): Disposable =>
+    events.follow((event) => {
+      if (serviceOf(event) === name && isTold(event)) tell(eventJson(event));
+    });
   return {
-    'POST /v1/services/pause': (input) => {
+    'POST /v1/services/pause': taking(['service', 'message'], async (input) => {
       const service = find(input);
       const { message = 'the service is paused' } = input;
       if (typeof message !== 'string' || !/^\P{C}{1,200}$/u.test(message)) {
@@ -32,28 +36,28 @@ export function serviceHandlers(
       }
       if (service.held()?.admission === 'stopped') throw new AdminError(422, 'stopped', 'it is stopped');
       service.pause(message);
-      return Promise.resolve(told(service));
-    },
-    'POST /v1/services/resume': (input) => {
+      return told(service);
+    }),
+    'POST /v1/services/resume': taking(['service'], async (input) => {
       const service = find(input);
       if (service.held()?.admission === 'stopped') {
         throw new AdminError(422, 'stopped', `it is stopped: proxy start ${service.config.name}`);
       }
       service.resume();
-      return Promise.resolve(told(service));
-    },
-    'POST /v1/services/stop': async (input) => {
+      return told(service);
+    }),
+    'POST /v1/services/stop': taking(['service'], async (input) => {
       const service = find(input);
       await service.halt();
       return told(service);
-    },
-    'POST /v1/services/start': async (input) => {
+    }),
+    'POST /v1/services/start': taking(['service'], async (input) => {
       const service = find(input);
       const result = await service.start();
       if (!result.ok) throw new AdminError(422, 'not_ready', `${result.reason}; it is tried again`, result.output);
       return told(service);
-    },
-    'POST /v1/services/deploy': async (input, _signal, tell) => {
+    }),
+    'POST /v1/services/deploy': taking(['service', 'release'], async (input, _signal, tell) => {
       const service = find(input);
       const { name } = service.config;
       const { release = new Date().toISOString() } = input;
@@ -61,24 +65,23 @@ export function serviceHandlers(
         const message = 'a release is called by up to 128 letters, digits, blanks and ._:+/@-';
         throw new AdminError(400, 'bad_request', message);
       }
-      using _ = events.follow((event) => {
-        if (serviceOf(event) === name && isTold(event)) tell(eventJson(event));
-      });
+      using _ = follow(name, tell);
       const result = await service.deploy(release);
       if (!result.ok) {
         throw new AdminError(422, 'not_deployed', `${result.reason}; ${remains(service)}`, result.output);
       }
       const hasSteps = service.config.prestart.length > 0;
       return { service: name, release: result.release, steps_done_before: hasSteps && !result.ran };
-    },
-    'POST /v1/services/restart': async (input) => {
+    }),
+    'POST /v1/services/restart': taking(['service'], async (input, _signal, tell) => {
       const service = find(input);
+      using _ = follow(service.config.name, tell);
       const result = await service.restart();
       if (!result.ok)
         throw new AdminError(422, 'not_restarted', `${result.reason}; nothing was changed`, result.output);
       return told(service);
-    },
-    'POST /v1/services/scale': async (input) => {
+    }),
+    'POST /v1/services/scale': taking(['service', 'workers'], async (input, _signal, tell) => {
       const service = find(input);
       const { workers } = input;
       const isCount = typeof workers === 'number' && Number.isInteger(workers) && workers >= 1 && workers <= 1_000;
@@ -92,9 +95,10 @@ export function serviceHandlers(
         throw new AdminError(422, 'not_scaled', 'its upstreams are not ours: only workers of a command can be scaled');
       }
       if (service.held()?.admission === 'stopped') throw new AdminError(422, 'stopped', 'it is stopped');
+      using _ = follow(service.config.name, tell);
       await service.scale(isCount ? workers : null);
       return told(service);
-    },
+    }),
   };
 }
 
