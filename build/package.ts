@@ -1,5 +1,5 @@
 /** What npm installs as `proxy`: the bundle, and the Node it was built with, whichever is installed. */
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** A package's own dependencies are above it or in it, wherever npm put it; a scope is one folder more. */
@@ -13,7 +13,7 @@ echo "proxy: the Node it needs was not installed with it: npm install without --
 exit 1
 `;
 
-const COPIED = ['README.md', 'LICENSE'];
+const COPIED = ['README.md', 'SECURITY.md', 'LICENSE'];
 
 export function writePackage(root: string, dist: string, files: readonly string[]): void {
   const folder = path.join(dist, 'package');
@@ -24,6 +24,11 @@ export function writePackage(root: string, dist: string, files: readonly string[
   writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(own, null, 2)}\n`);
   writeFileSync(path.join(folder, 'proxy'), LAUNCHER);
   chmodSync(path.join(folder, 'proxy'), 0o755);
-  for (const file of COPIED) copyFileSync(path.join(root, file), path.join(folder, file));
+  // The pages that the README leads to.
+  const pages = readdirSync(path.join(root, 'config')).filter((file) => file.endsWith('.md'));
+  mkdirSync(path.join(folder, 'config'), { recursive: true });
+  for (const file of [...COPIED, ...pages.map((page) => path.join('config', page))]) {
+    copyFileSync(path.join(root, file), path.join(folder, file));
+  }
   for (const file of files) copyFileSync(path.join(dist, file), path.join(folder, file));
 }
