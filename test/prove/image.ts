@@ -151,6 +151,9 @@ async function live(
     process.stderr.write(log);
     throw error;
   } finally {
+    // Its PID 1 outlives `unshare`: a change of user takes back that it dies with its parent. With it all else ends.
+    const first = child.exitCode === null ? firstChild(child.pid ?? 0) : undefined;
+    if (first !== undefined) process.kill(first, 'SIGKILL');
     child.kill('SIGKILL');
     await exited;
   }
