@@ -130,11 +130,13 @@ export interface SetupOptions {
 }
 
 export async function startSetup(setup: SetupOptions = {}): Promise<Setup> {
-  const answers = await startAnswers();
+  // What was started ends when the rest cannot be.
+  await using begun = new AsyncDisposableStack();
+  const answers = begun.use(await startAnswers());
   // Requests are counted: nonces are refused only where a test says so.
   const env = { PEBBLE_WFE_NONCEREJECT: '0', ...setup.pebble?.env };
-  const pebble = await startPebble({ httpPort: answers.port, ...setup.pebble, env });
-  const shim = await startShim(pebble, setup.shim);
+  const pebble = begun.use(await startPebble({ httpPort: answers.port, ...setup.pebble, env }));
+  const shim = begun.use(await startShim(pebble, setup.shim));
   const lines: string[] = [];
   const log = createLogger({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
   const storage = setup.options?.storage ?? createMemoryStorage();
@@ -159,6 +161,7 @@ export async function startSetup(setup: SetupOptions = {}): Promise<Setup> {
       ...more,
     });
   const issuer = restart();
+  const running = begun.move();
   return {
     pebble,
     shim,
@@ -179,11 +182,7 @@ export async function startSetup(setup: SetupOptions = {}): Promise<Setup> {
       if (obtained.outcome !== 'obtained') throw new Error(`nothing was obtained: ${obtained.outcome}`);
       return obtained;
     },
-    [Symbol.asyncDispose]: async () => {
-      await shim[Symbol.asyncDispose]();
-      await pebble[Symbol.asyncDispose]();
-      await answers[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 

@@ -120,7 +120,8 @@ export async function startPebble({
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    await eventually(() => get(directoryUrl));
+    // It makes keys first, of RSA: one for each CA of its chains.
+    await eventually(() => get(directoryUrl), { withinMs: 60_000 });
   } catch (error) {
     await stop();
     throw new Error(`pebble did not start: ${log}`, { cause: error });
