@@ -1,25 +1,16 @@
-/** What is written for readers does what it says: in a fresh clone, on a machine of its own as far as ports, /run and network go. */
+/** What is written for readers does what it says. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { PAGE, referencePage } from '../build/reference.ts';
 import { splitChain } from '../src/certificates/certificate.ts';
 import { openInternalCa } from '../src/certificates/internal_ca.ts';
 import { createMemoryStorage } from '../src/certificates/storage/memory_storage.ts';
-import { FIXTURES, ROOT, temporaryFolder } from './support/daemon.ts';
+import { FIXTURES, ROOT } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
+import { makeFreshClone } from './support/fresh_clone.ts';
 import { anchorsOf, commandsOf, fencesOf, linksOf } from './support/markdown.ts';
 import { run } from './support/processes.ts';
 import type { Finished } from './support/processes.ts';
@@ -34,33 +25,16 @@ const pages = [
 const read = (page: string): string => readFileSync(path.join(ROOT, page), 'utf8');
 const fences = fencesOf(read('README.md')).map((fence) => ({ ...fence, at: `README.md:${fence.line}` }));
 
-let folder = '';
-let machine: ChildProcess;
-before(async () => {
-  folder = temporaryFolder();
-  const clone = path.join(folder, 'clone');
-  // Whoever owns the checkout, it is ours to read.
-  const cloned = await run('git', ['-c', 'safe.directory=*', 'clone', '-q', ROOT, clone], {
-    env: { ...process.env, GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: 'safe.directory', GIT_CONFIG_VALUE_0: '*' },
-  });
-  assert.equal(cloned.code, 0, cloned.stderr);
-  // What `npm ci` would put there.
-  symlinkSync(path.join(ROOT, 'node_modules'), path.join(clone, 'node_modules'));
-  mkdirSync(path.join(folder, 'bin'));
-  const program = `#!/bin/sh\nexec ${process.execPath} ${clone}/src/main.ts "$@"\n`;
-  writeFileSync(path.join(folder, 'bin/proxy'), program, { mode: 0o755 });
-  mkdirSync(path.join(folder, 'app'));
-  copyFileSync(path.join(FIXTURES, 'fastapi_app.py'), path.join(folder, 'app/main.py'));
-  writeFileSync(path.join(folder, 'database_url'), 'postgres://localhost/app\n');
-
-  const setUp = 'ip link set lo up && mount -t tmpfs tmpfs /run && echo up && exec sleep infinity';
-  machine = spawn('unshare', ['--net', '--mount', 'sh', '-c', setUp], { stdio: ['ignore', 'pipe', 'inherit'] });
-  await new Promise((resolve) => machine.stdout?.once('data', resolve));
-});
-after(() => {
-  machine.kill('SIGKILL');
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-});
+const fresh = await makeFreshClone();
+const { folder, clone, env } = fresh;
+after(() => fresh[Symbol.asyncDispose]());
+// What `npm ci` would put there.
+symlinkSync(path.join(ROOT, 'node_modules'), path.join(clone, 'node_modules'));
+const program = `#!/bin/sh\nexec ${process.execPath} ${clone}/src/main.ts "$@"\n`;
+writeFileSync(path.join(folder, 'bin/proxy'), program, { mode: 0o755 });
+mkdirSync(path.join(folder, 'app'));
+copyFileSync(path.join(FIXTURES, 'fastapi_app.py'), path.join(folder, 'app/main.py'));
+writeFileSync(path.join(folder, 'database_url'), 'postgres://localhost/app\n');
 
 /** What a reader has elsewhere than this test. */
 function here(text: string): string {
@@ -71,19 +45,8 @@ function here(text: string): string {
     .replaceAll('user: app', 'user: nobody');
 }
 
-function inMachine(command: string): readonly [string, readonly string[]] {
-  return ['nsenter', ['-t', String(machine.pid), '-n', '-m', 'sh', '-c', `cd ${folder}/app && ${command}`]];
-}
-
-const environment = (): NodeJS.ProcessEnv => ({
-  ...process.env,
-  PATH: `${folder}/bin:${process.env['PATH']}`,
-  STATE_DIRECTORY: `${folder}/state`,
-  PROXY_CONFIG: '',
-});
-
-function reader(command: string): Promise<Finished> {
-  return run(...inMachine(command), { env: environment() });
+function reader(line: string): Promise<Finished> {
+  return run(...fresh.onMachine(line, `${folder}/app`), { env });
 }
 
 test('every command of the README does what it is there for', async () => {
@@ -96,8 +59,8 @@ test('every command of the README does what it is there for', async () => {
   await writeCertbotFolder();
 
   let log = '';
-  const [command, args] = inMachine(`exec ${serves[0]?.command}`);
-  const daemon = spawn(command, args, { env: environment(), stdio: ['ignore', 'pipe', 'pipe'] });
+  const [command, args] = fresh.onMachine(`exec ${serves[0]?.command}`, `${folder}/app`);
+  const daemon = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   for (const stream of [daemon.stdout, daemon.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => (log += text));
   }
@@ -151,7 +114,7 @@ test('every file of the README is a good configuration', async () => {
 test('what no test of the README runs says why', () => {
   for (const { language, notRun, at } of fences) {
     assert.ok(['', 'sh', 'yaml', 'dockerfile'].includes(language), `${at}: ${language}`);
-    for (const [file] of notRun?.matchAll(/test\/\S+\.ts/g) ?? []) {
+    for (const [file] of notRun?.matchAll(/test\/[\w/.-]+\.ts/g) ?? []) {
       assert.ok(existsSync(path.join(ROOT, file)), `${at}: there is no ${file}`);
     }
   }
