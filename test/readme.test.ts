@@ -18,6 +18,8 @@ import type { Finished } from './support/processes.ts';
 const pages = [
   'README.md',
   'SECURITY.md',
+  'docker/README.md',
+  'config/systemd/README.md',
   ...readdirSync(path.join(ROOT, 'config'))
     .filter((file) => file.endsWith('.md'))
     .map((file) => `config/${file}`),
