@@ -32,6 +32,22 @@ test('no value can break a line or reach a terminal as a control sequence', () =
   }
 });
 
+test('a field that cannot be written costs the fields, not the event', () => {
+  const seen: unknown[] = [];
+  let text = '';
+  const log = createLogger({
+    level: 'info',
+    format: 'json',
+    write: (line) => (text += line),
+    observe: (event) => seen.push(event.fields),
+  });
+  const circle: Record<string, unknown> = {};
+  circle['circle'] = circle;
+  log.info('odd', { circle, big: 1n });
+  assert.match(text, /"event":"odd","not_logged":"Converting circular structure/);
+  assert.equal(seen.length, 1);
+});
+
 test('drops events below the level and adds the fields of with()', () => {
   const lines: string[] = [];
   const log = createLogger({ level: 'warn', format: 'json', write: (line) => lines.push(line) }).with({

@@ -38,8 +38,16 @@ export function createLogger(options: LoggerOptions, base: LogFields = {}): Logg
   const { level, format, write, observe, now = () => new Date() } = options;
   const emit = (at: LogLevel, event: string, fields: LogFields | undefined): void => {
     if (RANK[at] < RANK[level]) return;
-    const logged: LoggedEvent = { at: now(), level: at, event, fields: jsonable({ ...base, ...fields }) };
-    write(formatEvent(format, logged));
+    let logged: LoggedEvent = { at: now(), level: at, event, fields: jsonable({ ...base, ...fields }) };
+    let line;
+    try {
+      line = formatEvent(format, logged);
+    } catch (error) {
+      // A field that cannot be written is no reason to fail at what was to be told.
+      logged = { ...logged, fields: { not_logged: describeError(error) } };
+      line = formatEvent(format, logged);
+    }
+    write(line);
     observe?.(logged);
   };
   return {

@@ -329,7 +329,7 @@ test('Ctrl-C in the middle of a trial exits 130; what was armed is disarmed and 
     await eventually(async () => (await probe(second)) !== 200, { withinMs: 3_000 });
   }
   assert.equal(picture(state), before);
-  assert.deepEqual(daemon.events('admin_request_failed'), []);
+  assert.deepEqual(daemon.events('defect'), []);
 });
 
 test('without a daemon it tries by itself and leaves nothing; who holds its port is told', async () => {

@@ -1,6 +1,7 @@
 /** A command of the operator's that is run on events of certificates: to tell somebody, or to hand a certificate on. */
 import { spawn } from 'node:child_process';
 import type { CertificateEvent } from './events.ts';
+import { tellDefect } from '../defects.ts';
 import type { Logger } from '../log.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -17,7 +18,10 @@ export function createHook(command: () => readonly string[] | null, log: Logger)
     if (argv === null) return;
     if (waiting >= MAX_WAITING) return log.warn('hook_skipped', { event: event.type, name: event.item.name });
     waiting++;
-    last = last.then(() => run(argv, event, log)).finally(() => waiting--);
+    last = last
+      .then(() => run(argv, event, log))
+      .catch((error: unknown) => tellDefect(log, error))
+      .finally(() => waiting--);
   };
 }
 
@@ -32,7 +36,7 @@ function run([executable = '', ...args]: readonly string[], event: CertificateEv
     });
     let said = '';
     const timer = setTimeout(() => {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      if (child.pid !== undefined) killGroup(child.pid);
     }, TIMEOUT_MS);
     const end = (problem: Readonly<Record<string, unknown>> | null): void => {
       clearTimeout(timer);
@@ -43,6 +47,14 @@ function run([executable = '', ...args]: readonly string[], event: CertificateEv
     child.on('error', (error) => end({ error }));
     child.on('close', (code, signal) => end(code === 0 ? null : { exit_code: code, signal }));
   });
+}
+
+function killGroup(group: number): void {
+  try {
+    process.kill(-group, 'SIGKILL');
+  } catch {
+    // ESRCH: nobody is left in it, but somebody holds its stderr.
+  }
 }
 
 /** What the command is told; never a key. */

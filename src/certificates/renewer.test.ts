@@ -43,6 +43,8 @@ interface Scene extends Disposable {
   served: string | null | undefined;
   renewals: number;
   fails: boolean;
+  /** What renews throws, as nothing should. */
+  throws: boolean;
 }
 
 function setUp(sites: readonly SiteConfig[]): Scene {
@@ -62,6 +64,7 @@ function setUp(sites: readonly SiteConfig[]): Scene {
       scene.renewals++;
       await new Promise(setImmediate);
       const { name, hosts } = item;
+      if (scene.throws) throw new Error('the storage threw');
       if (scene.fails) {
         const fixed = { code: 5, retryAt: null, needsOperator: false, wish: '' };
         item.attempts = { failures: 1, lastAttemptAt: Date.now(), error: 'refused', ...fixed };
@@ -84,6 +87,7 @@ function setUp(sites: readonly SiteConfig[]): Scene {
     served: undefined,
     renewals: 0,
     fails: false,
+    throws: false,
     [Symbol.dispose]: () => stopping.abort(),
   };
   const renewer = createRenewer({
@@ -117,6 +121,27 @@ test('what is missing is obtained, published and looked at from outside', async 
   );
   assert.deepEqual(pending, {});
   assert.deepEqual(types(scene), ['obtained']);
+});
+
+test('a renewal that throws is told once, tried again by who asks, and keeps no other from being renewed', async () => {
+  using scene = setUp([site('a.example'), site('b.example')]);
+  scene.kept.set('b.example', certificate('b', ['b.example']));
+  scene.throws = true;
+  await scene.renewer.load({ issue: true });
+  scene.renewer.start();
+  const defects = (): number => scene.log.filter((line) => line.includes('"event":"defect"')).length;
+  await eventually(() => defects() === 1);
+  scene.throws = false;
+  scene.due.add('b.example');
+  await scene.renewer.reload();
+  await eventually(() => types(scene).includes('obtained'));
+  assert.equal(scene.renewals, 2);
+  assert.equal(defects(), 1);
+  const { results } = await scene.renewer.renew({ names: ['a.example'], force: false });
+  assert.deepEqual(
+    results.map(({ outcome }) => outcome),
+    ['renewed'],
+  );
 });
 
 test('clients that are shown another certificate, or none, are an alarm', async () => {

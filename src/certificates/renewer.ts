@@ -13,7 +13,9 @@ import { alarmLevel, covers } from './renewal.ts';
 import type { AlarmLevel, AriRecord, Decision } from './renewal.ts';
 import type { Managed, RenewRequest, Source } from './sources/source.ts';
 import type { SiteConfig } from '../config/config.ts';
+import { persist, tellDefect } from '../defects.ts';
 import { sleep } from '../lifecycle.ts';
+import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
 import type { CertificateEntry, CertificatesPart } from '../snapshot.ts';
 
@@ -26,6 +28,9 @@ const SERVED_CHECKS = 4;
 /** How often it is looked whether somebody else put a certificate in place of ours; each of many costs a little. */
 const LOOK_MS = 2_000;
 const LOOK_MS_EACH = 2;
+
+/** Before what threw, which no renewal should, is tried again. */
+const BROKEN_MS = 60_000;
 
 export interface RenewerOptions {
   readonly sites: readonly SiteConfig[];
@@ -105,6 +110,8 @@ export interface Renewer {
 
 interface Watched extends Managed {
   busy: Promise<RenewalResult> | null;
+  /** A renewal that threw has no pause of its own. */
+  brokenUntil: number;
   alarm: AlarmLevel;
   served: { readonly leaf: ServedLeaf | null; readonly at: number } | null;
 }
@@ -157,7 +164,9 @@ export function createRenewer(options: RenewerOptions): Renewer {
       if (tls.mode === 'off') return [];
       const known = { certificate: null, order: null, attempts: null, ari: null, ariPollAt: 0 };
       const files = tls.mode === 'files' ? tls : null;
-      return [{ mode: tls.mode, name, hosts, files, ...known, busy: null, alarm: 'none', served: null }];
+      return [
+        { mode: tls.mode, name, hosts, files, ...known, busy: null, brokenUntil: 0, alarm: 'none', served: null },
+      ];
     });
 
   const setWanted = async (sites: readonly SiteConfig[]): Promise<void> => {
@@ -191,6 +200,11 @@ export function createRenewer(options: RenewerOptions): Renewer {
         if (result.outcome === 'renewed') await checkServed(item);
         return result;
       })
+      .catch((error: unknown): RenewalResult => {
+        tellDefect(log, error);
+        item.brokenUntil = Date.now() + BROKEN_MS;
+        return { name: item.name, outcome: 'failed', code: 1, reason: describeError(error) };
+      })
       .finally(() => {
         item.busy = null;
         wake.abort();
@@ -213,7 +227,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
   const round = async (now: number): Promise<void> => {
     await takeUpChanged(now);
     for (const item of managed) {
-      if (item.busy !== null) continue;
+      if (item.busy !== null || item.brokenUntil > now) continue;
       const { certificate, served } = item;
       if (decide(item, now).attemptAt <= now) {
         void renewOne(item, { force: false });
@@ -255,12 +269,13 @@ export function createRenewer(options: RenewerOptions): Renewer {
       try {
         await round(now);
       } catch (error) {
-        log.error('renewal_round_failed', { error });
+        tellDefect(log, error);
       }
       let next = now + lookEveryMs();
       for (const item of managed) {
         if (item.busy !== null) continue;
-        next = Math.min(next, decide(item, now).attemptAt, item.mode === 'acme' ? item.ariPollAt : Infinity);
+        const wanted = Math.min(decide(item, now).attemptAt, item.mode === 'acme' ? item.ariPollAt : Infinity);
+        next = Math.min(next, Math.max(wanted, item.brokenUntil));
       }
       await sleep(Math.max(next - Date.now(), 20), AbortSignal.any([signal, wake.signal]));
     }
@@ -290,7 +305,7 @@ export function createRenewer(options: RenewerOptions): Renewer {
       if (issue) await issueMissing();
       await publish();
     },
-    start: () => void loop(),
+    start: () => void persist(loop, log, signal),
     setSites: async (sites) => {
       await setWanted(sites);
       await issueMissing();

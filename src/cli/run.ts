@@ -12,6 +12,7 @@ import type { ControlPlane } from '../control/plane.ts';
 import { startControlPlane } from '../control/control.ts';
 import { createLogWriter } from '../control/log_writer.ts';
 import { createRecentEvents } from '../control/recent_events.ts';
+import { surviveRejections } from '../defects.ts';
 import { createLogger } from '../log.ts';
 
 /** Under npm one Ctrl-C arrives twice, from the terminal and from npm. */
@@ -49,6 +50,8 @@ export async function run(option: string | undefined, words: DeploymentWords): P
     complain(`proxy: ${error.stack ?? error.message}`);
     process.exit(1);
   });
+
+  surviveRejections(log);
 
   const stopRequested = Promise.withResolvers<string>();
   let firstSignalAt: number | null = null;

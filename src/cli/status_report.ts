@@ -132,6 +132,10 @@ function createReport(now: number, paint: Paint) {
         if (typeof error === 'string') lines.push(`certificate ${text(name)}: ${text(error)}`);
         else if (typeof end === 'string' && Date.parse(end) < now) lines.push(`certificate ${text(name)} has expired`);
       }
+      const defects = top['defects'];
+      if (typeof defects === 'number' && defects > 0) {
+        lines.push(`${defects} exceptions of the program itself were survived: proxy logs has them as defect`);
+      }
       const dropped = top['dropped_log_lines'];
       if (typeof dropped === 'number' && dropped > 0)
         lines.push(`${dropped} log lines were lost: nobody read them in time`);

@@ -7,6 +7,7 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
+import { tellDefect } from '../defects.ts';
 import { within } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 import { describeError } from '../log.ts';
@@ -71,7 +72,10 @@ export async function startAdminServer(
 
   const closing = new AbortController();
   const server = http.createServer({ maxHeaderSize: 8 * 1024 }, (request, response) => {
-    void answer(request, response);
+    answer(request, response).catch((error: unknown) => {
+      tellDefect(log, error);
+      response.destroy();
+    });
   });
 
   const handle = async (
@@ -142,7 +146,7 @@ function errorReply(error: unknown, log: Logger): AdminReply {
     const { status, code, message, details } = error;
     return { status, body: { error: { code, message, details } } };
   }
-  log.error('admin_request_failed', { error });
+  tellDefect(log, error);
   return { status: 500, body: { error: { code: 'internal', message: describeError(error), details: [] } } };
 }
 

@@ -35,7 +35,14 @@ export function createRecentEvents(): RecentEvents {
       events.push(event);
       // Rarely, as it moves them all.
       if (events.length >= 2 * KEPT) events.splice(0, events.length - KEPT);
-      for (const listener of listeners) listener(event);
+      for (const listener of listeners) {
+        try {
+          listener(event);
+        } catch {
+          // To log it would call it again.
+          listeners.delete(listener);
+        }
+      }
     },
   };
 }

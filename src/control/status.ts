@@ -4,6 +4,7 @@ import { certificatesJson, iso } from './certificates_api.ts';
 import type { ServiceSample } from './dashboard/samples.ts';
 import type { Scaling } from './services.ts';
 import { formatAddress } from '../address.ts';
+import { defects } from '../defects.ts';
 import type { DeploymentStatus } from '../workers/deployment.ts';
 import { VERSION } from '../version.ts';
 
@@ -22,6 +23,7 @@ export function statusJson(plane: ControlPlane): unknown {
     pid: process.pid,
     started_at: iso(plane.startedAt),
     configuration: config.file,
+    defects: defects(),
     dropped_log_lines: plane.droppedLogLines(),
     zombies: plane.zombies(),
     health: plane.health(),

@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { persist } from '../defects.ts';
 import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 
@@ -28,7 +29,7 @@ export function watchZombies(pid: number, log: Logger, signal: AbortSignal): Zom
       await sleep(LOOK_MS, signal);
     }
   };
-  void loop();
+  void persist(loop, log, signal);
   return { count: () => count };
 }
 

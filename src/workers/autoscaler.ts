@@ -4,6 +4,7 @@ import type { PeriodLoad, ScaleHistory, ScaleInputs, ScaleLimits } from './scale
 import { roomFor } from './memory_budget.ts';
 import type { Room } from './memory_budget.ts';
 import type { WorkerStatus } from './slots.ts';
+import { persist } from '../defects.ts';
 import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 import { createCpuMeter, readMemory } from '../machine.ts';
@@ -125,12 +126,13 @@ export function createAutoscaler(service: Scaled, log: Logger, signal: AbortSign
     service.scale(to);
   };
 
-  void (async () => {
+  const loop = async (): Promise<void> => {
     while (!signal.aborted) {
       look(Date.now());
       await sleep(LOOK_MS, signal);
     }
-  })();
+  };
+  void persist(loop, log, signal);
   return { last: () => last };
 }
 

@@ -11,6 +11,7 @@ import type { ServiceState } from './states.ts';
 import { createSupervisor } from './supervisor.ts';
 import type { WorkerStatus } from './slots.ts';
 import type { RollResult, Supervisor, SupervisorOptions, Totals } from './supervisor.ts';
+import { persist } from '../defects.ts';
 import { sleep, within } from '../lifecycle.ts';
 import type { TargetEntry } from '../snapshot.ts';
 
@@ -172,7 +173,7 @@ export function createDeployment(options: DeploymentOptions): Deployment {
       await sleep(RETRY_MS, stopping.signal);
     }
   };
-  void firstStart();
+  void persist(firstStart, log, stopping.signal);
 
   /** Puts `next` in the place of what runs. */
   const become = async (running: Supervisor, next: Running, others: boolean): Promise<RollResult> => {

@@ -5,6 +5,7 @@ import type { GroupUsage } from './process_usage.ts';
 import { recycling, SOFT_SAMPLES } from './recycling.ts';
 import type { Reason } from './states.ts';
 import type { Worker } from './worker.ts';
+import { persist } from '../defects.ts';
 import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 import type { TargetStats } from '../snapshot.ts';
@@ -110,5 +111,5 @@ export function oversee(options: OverseerOptions): void {
       );
     }
   };
-  void loop();
+  void persist(loop, options.log, options.signal);
 }

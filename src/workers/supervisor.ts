@@ -21,6 +21,7 @@ import { serviceState } from './states.ts';
 import type { Reason, ServiceState } from './states.ts';
 import { createWorker } from './worker.ts';
 import type { Worker } from './worker.ts';
+import { persist } from '../defects.ts';
 import { aborted, sleep, within } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
@@ -217,6 +218,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     }
   };
 
+  const fill = (slot: Slot): void => void persist(() => keepFilled(slot), log, stopping.signal);
+
   /** For a worker more than there are. */
   const room = (): Room => {
     const running = slots.flatMap(workersOf);
@@ -370,7 +373,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     }
     const leaving = victims(slots, slots.length - wanted, options.stats);
     slots = [...slots.filter((slot) => !leaving.includes(slot)), ...begun];
-    for (const slot of begun) void keepFilled(slot);
+    for (const slot of begun) fill(slot);
     for (const slot of leaving) slot.wanted = false;
     onChange();
     return leaving;
@@ -396,7 +399,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   };
 
   slots = Array.from({ length: service.workers }, (_, index) => newSlot(index));
-  for (const slot of slots) void keepFilled(slot);
+  for (const slot of slots) fill(slot);
   oversee({
     workers: () => slots.flatMap(({ worker }) => worker ?? []),
     service: () => service,

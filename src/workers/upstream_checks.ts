@@ -5,6 +5,7 @@ import { afterProbe, UNHEALTHY, untilNextProbe } from './health.ts';
 import type { Health } from './health.ts';
 import { probe } from './probe.ts';
 import type { ServiceConfig, UpstreamConfig } from '../config/config.ts';
+import { persist } from '../defects.ts';
 import { sleep } from '../lifecycle.ts';
 import type { Logger } from '../log.ts';
 import type { TargetEntry } from '../snapshot.ts';
@@ -81,7 +82,7 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
     };
     checked.set(id, entry);
     onChange();
-    void watch(entry);
+    void persist(() => watch(entry), log, AbortSignal.any([stopping.signal, entry.gone.signal]));
   };
 
   const remove = (id: string): void => {
@@ -111,7 +112,7 @@ export function createUpstreamChecks({ service, log, onChange }: UpstreamChecksO
     }
   };
 
-  const running = service.upstreams.map(follow);
+  const running = service.upstreams.map((upstream) => persist(() => follow(upstream), log, stopping.signal));
   return {
     targets: () => [...checked.values()].map(({ target, health }) => ({ ...target, healthy: health.healthy })),
     reportFailure: (id) => checked.get(id)?.lookNow.abort(),

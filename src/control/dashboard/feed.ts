@@ -5,6 +5,7 @@
 import type http from 'node:http';
 import type { History } from './history.ts';
 import type { RecentEvents } from '../recent_events.ts';
+import { tellDefect } from '../../defects.ts';
 import { sleep } from '../../lifecycle.ts';
 import type { LoggedEvent, Logger } from '../../log.ts';
 
@@ -42,7 +43,7 @@ export function createFeed({ status, history, events, log }: FeedSources): Feed 
         const now = status();
         for (const page of pages) send(page, 'status', now);
       } catch (error) {
-        log.error('status_failed', { error });
+        tellDefect(log, error);
       }
       await sleep(STATUS_MS);
     }

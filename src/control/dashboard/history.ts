@@ -1,6 +1,7 @@
 /** The last hour, for charts. */
 import { sampleOf } from './samples.ts';
 import type { Counters, Sample } from './samples.ts';
+import { tellDefect } from '../../defects.ts';
 import { sleep } from '../../lifecycle.ts';
 import type { Logger } from '../../log.ts';
 
@@ -33,7 +34,7 @@ export function keepHistory(read: () => Counters, log: Logger, signal: AbortSign
         look();
       } catch (error) {
         // Charts are not worth a service.
-        log.error('history_failed', { error });
+        tellDefect(log, error);
       }
       await sleep(SAMPLE_MS, signal);
     }

@@ -2,6 +2,7 @@
 import type { ControlPlane } from '../plane.ts';
 import { counter, gauge } from './families.ts';
 import type { Family, Row } from './families.ts';
+import { defects } from '../../defects.ts';
 import { VERSION } from '../../version.ts';
 
 type Plane = Pick<ControlPlane, 'proxies' | 'reloads' | 'droppedLogLines' | 'startedAt' | 'health' | 'processUsage'>;
@@ -70,6 +71,7 @@ export function programMetrics(plane: Plane): readonly Family[] {
       [],
       [[lastDoneAt / 1_000]],
     ),
+    counter('proxy_defects_total', 'Exceptions of our own code that were survived', [], [[defects()]]),
     counter('proxy_log_dropped_lines_total', 'Log lines nobody took in time', [], [[plane.droppedLogLines()]]),
   ];
 }

@@ -1,6 +1,7 @@
 /** HTTP on the metrics address: pages to read, nothing to change, for whoever may ask. */
 import http from 'node:http';
 import type net from 'node:net';
+import { tellDefect } from '../../defects.ts';
 import { isLoopback } from '../../address.ts';
 import type { MetricsConfig } from '../../config/config.ts';
 import type { Logger } from '../../log.ts';
@@ -82,7 +83,7 @@ export async function startMetricsServer(
       response.setHeader('Connection', 'close');
     }
     answer(request, response).catch((error: unknown) => {
-      log.error('metrics_request_failed', { error });
+      tellDefect(log, error);
       if (response.headersSent) response.destroy();
       else sendText(response, 500, 'it failed; the log says why\n');
     });
