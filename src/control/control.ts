@@ -2,7 +2,7 @@
  * The control plane's composition root: it decides what should be true and tells the proxies. Everything here is the same
  * three steps: change what is known, publish the part, await the acknowledgements.
  */
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { AccessFileError, prepareAccessFile } from './access_file.ts';
 import { startAdminServer } from './admin.ts';
@@ -401,14 +401,29 @@ function prepareRuntime(config: Config, log: Logger): Identity | null {
     const made = mkdirSync(config.runtimeDirectory, { recursive: true, mode: 0o711 });
     // Whatever our umask; a folder that was there keeps the rights its owner gave it.
     if (made !== undefined) chmodSync(config.runtimeDirectory, 0o711);
+    refuseExposed(config.runtimeDirectory);
     // Code from there is run before rights are dropped: nobody else may write it.
     mkdirSync(path.join(config.runtimeDirectory, CODE_CACHE), { recursive: true, mode: 0o700 });
   } catch (error) {
+    if (error instanceof StartError) throw error;
     throw new StartError(`runtime_directory ${config.runtimeDirectory} cannot be used: ${String(error)}`);
   }
   const { identity, warning } = proxyIdentity(config.user, config.group, config.runtimeDirectory);
   if (warning !== null) log.warn('proxy_identity', { warning });
   return identity;
+}
+
+/** Whoever can put files there could have us, or root, run them. */
+function refuseExposed(directory: string): void {
+  const stats = lstatSync(directory);
+  const problem = stats.isSymbolicLink()
+    ? 'is a symbolic link: give the folder it leads to'
+    : (stats.mode & 0o022) !== 0
+      ? `is writable for others: chmod go-w ${directory}`
+      : ![0, process.geteuid?.()].includes(stats.uid)
+        ? `belongs to user ${stats.uid}: it must be ours`
+        : null;
+  if (problem !== null) throw new StartError(`runtime_directory ${directory} ${problem}`);
 }
 
 function takeRuntime(directory: string, log: Logger): RuntimeLock {
