@@ -22,7 +22,8 @@ export const sections = {
   runtime_directory: text.default('/run/proxy').describe('sockets and pid records of this instance'),
   entrypoints: z
     .record(z.string(), entrypointSchema)
-    .prefault({ http: { address: ':80' }, https: { address: ':443' } }),
+    .prefault({ http: { address: ':80' }, https: { address: ':443' } })
+    .describe('Without: `http` at `:80` and `https` at `:443`.'),
   trusted_proxies: z
     .array(text)
     .default([])

@@ -62,7 +62,9 @@ export const serviceSchema = z.strictObject({
       stack: rlimit,
     })
     .prefault({})
-    .describe('by the names of prlimit(1), in bytes, seconds or numbers; without: ours'),
+    .describe(
+      'such as `{ nofile: 65536, core: unlimited }`, by the names of prlimit(1), in bytes, seconds or numbers; without: ours',
+    ),
   release: z
     .union([text, z.number()])
     .transform(String)
