@@ -4,6 +4,7 @@
  */
 import { launchProxy } from './proxy_process.ts';
 import type { ProxyEnd, ProxyProcess, PublishedPart } from './proxy_process.ts';
+import { persist } from '../defects.ts';
 import { sleep, within } from '../lifecycle.ts';
 import type { LogFormat, Logger, LogLevel } from '../log.ts';
 import { PART_NAMES } from '../snapshot.ts';
@@ -198,9 +199,10 @@ export function createProxyPool(options: ProxyPoolOptions): ProxyPool {
     void adopt(slot);
     // Slots the dead one had adopted are orphans again.
     for (const other of slots) if (other !== slot && other.process === null) void adopt(other);
-    void sleep(delayMs, stopping.signal).then(() => {
-      if (!stopping.signal.aborted) void bringUp(slot);
-    });
+    const again = async (): Promise<void> => {
+      if (!stopping.signal.aborted && slot.process === null) await bringUp(slot);
+    };
+    void sleep(delayMs, stopping.signal).then(() => persist(again, log, stopping.signal));
   };
 
   const bringUp = async (slot: Slot): Promise<void> => {

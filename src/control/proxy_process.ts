@@ -1,6 +1,7 @@
 /** One proxy process, from its launch to its end, as the control plane sees it. What takes its place is the pool's to decide. */
 import { spawn } from 'node:child_process';
 import { passWholeLines } from './whole_lines.ts';
+import { tellDefect } from '../defects.ts';
 import { within } from '../lifecycle.ts';
 import { describeError } from '../log.ts';
 import type { Logger } from '../log.ts';
@@ -109,7 +110,7 @@ export function launchProxy(options: ProxyProcessOptions): ProxyProcess {
     reason ??= classifyExit({ ...known, outOfMemory, tail: [] });
     resolveExited({ exit: describeExit(known), reason, readyForMs });
   });
-  child.once('error', (error) => {
+  child.on('error', (error) => {
     log.error('proxy_not_started', { proxy: slot, error });
     if (pid !== undefined) return;
     enter('stopped');
@@ -138,7 +139,11 @@ export function launchProxy(options: ProxyProcessOptions): ProxyProcess {
     const message = parseFromProxy(value);
     if (message === null) return;
     keep(message);
-    options.onMessage(message);
+    try {
+      options.onMessage(message);
+    } catch (error) {
+      tellDefect(log, error);
+    }
     // What it told before is what the pool compares this with.
     if (message.type === 'stats') stats = message;
     for (const waiter of waiters) waiter();

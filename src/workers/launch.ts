@@ -84,7 +84,11 @@ export async function launchWorker(options: LaunchOptions): Promise<Launched> {
   const bound = plan.listening.on === 'fd' ? bind(socket) : null;
   const cleanUp = (): void => {
     bound?.close();
-    rmSync(socket, { force: true });
+    try {
+      rmSync(socket, { force: true });
+    } catch {
+      // It is a name without a listener: the next worker of the slot has another.
+    }
   };
   try {
     const command = plan.command.map(fill);

@@ -31,6 +31,14 @@ test('a living owner keeps its directory, and is named', async () => {
   assert.deepEqual(readdirSync(folder), ['workers']);
 });
 
+test('a record that cannot be removed is left: it may not end who only heard of an exit', () => {
+  const { remove } = lock();
+  rmSync(path.join(folder, 'workers'), { recursive: true });
+  writeFileSync(path.join(folder, 'workers'), 'in the way');
+  assert.throws(() => rmSync(path.join(folder, 'workers/7.json'), { force: true }));
+  remove(7);
+});
+
 test('a pid that was given again is no owner', () => {
   const record = { ...processRecord(process.ppid), startTime: 1 };
   writeFileSync(path.join(folder, 'control.json'), JSON.stringify(record));

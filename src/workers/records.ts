@@ -34,7 +34,13 @@ export function lockRuntimeDirectory(directory: string): LockOutcome {
     ok: true,
     lock: {
       add: (group) => writeFileSync(recordFile(group), JSON.stringify(processRecord(group)), { mode: 0o600 }),
-      remove: (group) => rmSync(recordFile(group), { force: true }),
+      remove: (group) => {
+        try {
+          rmSync(recordFile(group), { force: true });
+        } catch {
+          // A full or read-only disk must not end us; what is left is compared with its process at the next start.
+        }
+      },
       reclaim: () => {
         let groups = 0;
         for (const name of readdirSync(folder)) {
