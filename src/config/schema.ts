@@ -19,7 +19,9 @@ export const sections = {
       'who the proxies are once they have their sockets and keys, when started as root; without: `proxy`, or `nobody` where there is no such user',
     ),
   group: identity.optional().describe("without: the user's"),
-  runtime_directory: text.default('/run/proxy').describe('sockets and pid records of this instance'),
+  runtime_directory: text
+    .default('/run/proxy')
+    .describe('sockets and pid records of this instance; refused when others can write it, or when it is a link'),
   entrypoints: z
     .record(z.string(), entrypointSchema)
     .prefault({ http: { address: ':80' }, https: { address: ':443' } })
