@@ -6,12 +6,12 @@ import type { Daemon } from './support/daemon.ts';
 import { eventually } from './support/eventually.ts';
 import { run } from './support/processes.ts';
 
-/** Answers `/slow` after 300 ms with how many it had at once. */
+/** Answers `/slow` after 300 ms, or as many as its query says, with how many it had at once. */
 const WORKER = `const http = require('http'); let now = 0;
   http.createServer((q, s) => {
-    if (q.url !== '/slow') return s.end('ok ' + process.pid);
+    if (!q.url.startsWith('/slow')) return s.end('ok ' + process.pid);
     now++;
-    setTimeout(() => { s.end(String(now--)); }, 300);
+    setTimeout(() => { s.end(String(now--)); }, Number(q.url.split('?')[1] ?? 300));
   }).listen(process.argv[1])`.replaceAll('\n', ' ');
 
 function config(more: string): string {
@@ -51,9 +51,9 @@ test('a worker never has more requests at once than it may; the others wait and 
 
 test('beyond the queue, and after its time, requests are sent away with 503, the reason and when to come again', async () => {
   await using daemon = await startDaemon({
-    config: config('workers: 1\n    concurrency: 1\n    queue: { max: 2, timeout: 400ms }'),
+    config: config('workers: 1\n    concurrency: 1\n    queue: { max: 2, timeout: 3s }'),
   });
-  const answers = await Promise.all(Array.from({ length: 6 }, () => ask(daemon, '/slow')));
+  const answers = await Promise.all(Array.from({ length: 6 }, () => ask(daemon, '/slow?2000')));
   const codes = answers.map(({ code }) => code).toSorted();
   // One at work, one that waited its turn; another waited in vain, three found no place.
   assert.deepEqual(codes, ['200', '200', '503', '503', '503', '503']);
