@@ -129,8 +129,9 @@ test('of a sample, errors have their lines all the same', async () => {
   const file = `${daemon.folder}/shared/access.log`;
   await eventually(() => records(file).length >= 2);
   assert.deepEqual(
-    records(file).map((record) => record['status']),
-    [404, 500],
+    // Either of two proxies may write first.
+    new Set(records(file).map((record) => record['status'])),
+    new Set([404, 500]),
   );
 });
 
