@@ -1,4 +1,5 @@
 /** What the daemon tells, as far as it is shown: `proxy status --json`, samples and events. */
+export type { Sample, ServiceSample } from '../samples.ts';
 
 export interface Status {
   readonly version: string;
@@ -53,23 +54,6 @@ export interface WorkerView {
   readonly cpu: number | null;
   readonly in_flight: number;
   readonly last_exit: string | null;
-}
-
-export interface Sample {
-  /** Milliseconds since the epoch. */
-  readonly at: number;
-  readonly services: Readonly<Record<string, ServiceSample>>;
-  readonly workers: Readonly<Record<string, { readonly memory: number | null; readonly cpu: number | null }>>;
-}
-
-export interface ServiceSample {
-  readonly requests: number;
-  readonly errors: number;
-  readonly p50: number | null;
-  readonly p95: number | null;
-  readonly p99: number | null;
-  readonly queued: number;
-  readonly inFlight: number;
 }
 
 export interface LoggedEvent {
